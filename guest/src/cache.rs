@@ -52,6 +52,8 @@ struct Open {
     index: Option<Index>,
     /// The index that is being read from the store.
     loading: Option<indexing::Loading>,
+    /// Memory was too short for the index when it was last read.
+    short: Option<indexing::Short>,
     /// How far the index has been written to the store.
     keeping: Option<kept::Writing>,
     follower: Follower,
@@ -156,6 +158,7 @@ impl<S: Store, H: Host> Cache<S, H> {
             backlog: Backlog::default(),
             index: None,
             loading: None,
+            short: None,
             keeping: None,
             sizes: Sizes::default(),
             oldest: evicting::Oldest::default(),

@@ -18,6 +18,7 @@
 //! | [`vectors`], [`coded`] | the columns of a block: vectors, and their codes |
 //! | [`persisted`] | the format of an index in the store |
 //! | [`segment`], [`graph`] | approximate search of unchanged rows |
+//! | [`room`] | what happens when memory is short |
 //! | [`scan`] | a query in all its forms, and how many rows a search looked at |
 //!
 //! The inner loops are in [`mneme_kernels`].
@@ -32,6 +33,7 @@ pub mod codes;
 pub mod graph;
 pub mod persisted;
 pub mod projections;
+pub mod room;
 pub mod rounding;
 pub mod rows;
 pub mod scales;
@@ -41,7 +43,7 @@ pub mod segment;
 pub mod vectors;
 
 use crate::error::Result;
-use crate::types::{Error, GraphOptions, IndexKind, VectorDtype};
+use crate::types::{GraphOptions, IndexKind, VectorDtype};
 use basis::{Basis, Learner, sample_rows};
 use block::{Block, block_rows, stamp};
 use graph::Searcher;
@@ -49,7 +51,7 @@ use rows::{Place, Rows};
 pub use scan::{Found, Search};
 use scan::{Query, Tally};
 use scopes::{Scope, Scopes, digest};
-use std::collections::{BTreeMap, TryReserveError};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// Comparing fewer rows than this in full costs less than looking at codes.
@@ -62,25 +64,12 @@ const LOOSE: f32 = 0.1;
 /// So many scopes without rows are kept, and as many as there are others.
 const FEWEST_TO_FREE: usize = 1024;
 /// About how many bytes a tree needs for the scope of a row, and the number of a scope.
-const PER_PLACED: usize = 64;
+pub const PER_PLACED: usize = 64;
 /// What encoding a block costs at least, in multiplications.
 const PER_BLOCK: u64 = 1 << 16;
 /// The weight of the last search in a rate.
 const RATE_WEIGHT: f32 = 0.125;
 
-/// Fails if there is no memory for this many bytes. Allocating them would end the component.
-pub fn check_room(bytes: usize) -> std::result::Result<(), TryReserveError> {
-    Vec::<u8>::new().try_reserve_exact(bytes)
-}
-
-/// So much memory is left for what calls carry: a share of that of the index, within limits.
-const HEADROOM_SHARE: usize = 16;
-const LEAST_HEADROOM: usize = 1 << 20;
-const MOST_HEADROOM: usize = 32 << 20;
-/// The room that learning a basis and encoding blocks need when memory is short.
-const RESERVE: usize = 16 << 20;
-/// An index with so many bytes of vectors holds it back.
-const LARGE: usize = 128 << 20;
 /// After so many new rows it is looked whether memory is short.
 const ROWS_BETWEEN_LOOKS: usize = 256;
 
@@ -145,6 +134,8 @@ pub struct Index {
     reserve: Vec<u8>,
     /// Vectors have left memory because it was short.
     has_released: bool,
+    /// The headroom, since memory was short for the first time.
+    headroom: Option<usize>,
     /// The shares of the coded rows that heads, and all codes, have not ruled out lately.
     passed: f32,
     compared: f32,
@@ -182,6 +173,7 @@ impl Index {
             left_out: BTreeMap::new(),
             reserve: Vec::new(),
             has_released: false,
+            headroom: None,
             passed: 0.0,
             compared: 0.0,
         }
@@ -223,8 +215,11 @@ impl Index {
         }
         self.added = self.added.saturating_add(1);
         self.changes = self.changes.saturating_add(1);
-        if self.added.is_multiple_of(ROWS_BETWEEN_LOOKS) && check_room(self.headroom()).is_err() {
-            self.make_room();
+        if self.added.is_multiple_of(ROWS_BETWEEN_LOOKS) {
+            self.hold_reserve();
+            if !self.has_room(0) {
+                self.make_room();
+            }
         }
         Ok(())
     }
@@ -412,7 +407,7 @@ impl Index {
                 self.learned_rows = self.rows();
                 self.added = 0;
                 let sample = self.sample();
-                self.learner = Learner::new(self.dim, sample);
+                self.learner = sample.and_then(|sample| Learner::new(self.dim, sample));
             } else if !self.encode(&mut budget) {
                 return false;
             }
@@ -434,23 +429,6 @@ impl Index {
                 self.learned_rows < full && self.live >= full && self.resident_rows() >= full
             }
         }
-    }
-
-    /// Vectors to learn from, taken evenly from all rows in memory.
-    fn sample(&self) -> Vec<f32> {
-        let blocks = || {
-            let blocks = self.spaces.iter().flat_map(Rows::blocks);
-            blocks.filter(|block| block.is_resident())
-        };
-        let rows: usize = blocks().map(Block::live).sum();
-        let every = rows.div_ceil(sample_rows(self.dim)).max(1);
-        let (mut sample, mut vector) = (Vec::new(), Vec::new());
-        let live = blocks().flat_map(|block| block.live_rows().map(move |row| (block, row)));
-        for (block, row) in live.step_by(every) {
-            block.vector(row, &mut vector);
-            sample.extend_from_slice(&vector);
-        }
-        sample
     }
 
     /// Encodes blocks that lack codes of the present basis. False if there are none.
@@ -480,65 +458,6 @@ impl Index {
         // Without room, rows without codes are compared in full.
         self.unencoded = false;
         false
-    }
-
-    /// Holds some memory back as soon as there are many rows, for when it gets short.
-    pub fn hold_reserve(&mut self) {
-        let is_large = self.live * self.dim * size_of::<f32>() >= LARGE;
-        if is_large && self.reserve.capacity() == 0 {
-            let _ = self.reserve.try_reserve_exact(RESERVE);
-        }
-    }
-
-    /// Learns a basis at once, if there are enough rows.
-    fn learn(&mut self) -> Option<Rc<Basis>> {
-        if self.live < self.fewest_to_learn_from {
-            return None;
-        }
-        let sample = self.sample();
-        let basis = Rc::new(Learner::new(self.dim, sample)?.step(&mut { u64::MAX })?);
-        (self.learned_rows, self.added) = (self.rows(), 0);
-        (self.basis, self.learner) = (Some(Rc::clone(&basis)), None);
-        self.unencoded = true;
-        Some(basis)
-    }
-
-    /// The room that a part of a call needs beside what it says.
-    pub fn headroom(&self) -> usize {
-        (self.live * self.dim * size_of::<f32>() / HEADROOM_SHARE)
-            .clamp(LEAST_HEADROOM, MOST_HEADROOM)
-    }
-
-    /// Memory is short: the vectors of the oldest rows leave it. Their codes stay, so they are found as
-    /// before; the cache reads more vectors from the store. False if none can leave, or there are too few
-    /// rows to learn codes from.
-    pub fn make_room(&mut self) -> bool {
-        self.reserve = Vec::new();
-        let Some(basis) = self.basis.clone().or_else(|| self.learn()) else {
-            return false;
-        };
-        let wanted = 2 * self.headroom();
-        let mut places = Vec::new();
-        for (space, rows) in self.spaces.iter().enumerate() {
-            let blocks = rows.blocks().iter().enumerate();
-            // The last one may take more rows.
-            for (at, block) in blocks.take(rows.blocks().len().saturating_sub(1)) {
-                if block.is_resident() && block.sealed.is_none() {
-                    places.push((block.ids().first().copied(), space, at));
-                }
-            }
-        }
-        places.sort_unstable();
-        let mut freed = 0;
-        for (_, space, at) in places {
-            if freed >= wanted {
-                break;
-            }
-            freed += self.spaces[space].blocks_mut()[at].release(&basis);
-        }
-        self.has_released |= freed > 0;
-        self.hold_reserve();
-        freed > 0
     }
 
     /// Whether it can be stored: an index of int8 without some of its vectors cannot.
@@ -621,9 +540,13 @@ impl Index {
         Ok(false)
     }
 
-    /// Records that no more vectors will arrive. Absent ones stay in the store.
+    /// Records that no more vectors will arrive, for want of memory. Absent ones stay in the store.
     pub fn stop_arriving(&mut self) {
+        for block in self.spaces.iter_mut().flat_map(Rows::blocks_mut) {
+            block.stop_arriving();
+        }
         self.absent_after = None;
+        self.is_short();
     }
 
     /// Rows that have been added, replaced or removed since the index was stored.
@@ -798,14 +721,6 @@ impl Index {
             }
         }
         Ok(())
-    }
-
-    /// The error of an index that memory is too short for.
-    pub fn no_memory(&self) -> Error {
-        Error::IndexUnavailable(format!(
-            "no memory left for the vector index after {} rows; raise the memory limit, choose a smaller vector dtype, or split the cache",
-            self.rows()
-        ))
     }
 }
 

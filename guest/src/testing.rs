@@ -1,6 +1,8 @@
 //! A store, a host and an archive for the unit tests of this crate and the fuzz targets.
 
 mod archive;
+#[cfg(test)]
+pub mod memory;
 mod store;
 
 pub use archive::{TestArchive, archive_failure, compressed, plain};

@@ -1,8 +1,11 @@
 //! The component itself: what it asks of a host, how it meets its limits, and what
 //! becomes of a cache whose store fails, panics or hangs.
 
+use mneme::embedder::EmbedError;
 use mneme::store::{Store, StoreError};
-use mneme::{Coordination, Error, Limit, ManualClock, MemoryStore, PutRequest, SemanticCache, Ttl};
+use mneme::{
+    Coordination, Embedder, Error, Limit, ManualClock, MemoryStore, PutRequest, SemanticCache, Ttl,
+};
 use mneme_tests::embedders::{DIM, FINGERPRINT, Words, axis};
 use mneme_tests::stores::{Hooked, fault};
 use std::sync::Arc;
@@ -13,6 +16,7 @@ use wasmparser::{Parser, Payload};
 mneme_tests::tests![
     the_component_imports_its_own_interfaces_and_the_clock,
     an_index_beyond_the_memory_limit_leaves_the_exact_layer,
+    codes_stay_where_memory_is_too_short_for_vectors,
     a_call_beyond_its_time_is_stopped_and_the_next_works,
     a_policy_that_spins_is_stopped_when_it_returns,
     a_batch_beyond_the_host_call_limit_stores_nothing,
@@ -93,7 +97,12 @@ fn puts(range: std::ops::Range<usize>, response: &str) -> Vec<PutRequest> {
 }
 
 fn an_index_beyond_the_memory_limit_leaves_the_exact_layer() {
-    let store = Hooked::new(|_| Ok(()));
+    let pages = Arc::new(AtomicU64::new(0));
+    let read = Arc::clone(&pages);
+    let store = Hooked::new(move |operation| {
+        read.fetch_add(u64::from(operation == "iter_vectors"), Ordering::Relaxed);
+        Ok(())
+    });
     let cache = mneme_tests::builder()
         .store(store.clone())
         .embedder(Words)
@@ -105,19 +114,99 @@ fn an_index_beyond_the_memory_limit_leaves_the_exact_layer() {
     }
     for _ in 0..3 {
         let error = cache.get("nothing like it").unwrap_err();
-        assert!(
-            matches!(
-                error,
-                Error::IndexUnavailable(_) | Error::Limit(Limit::Memory { .. })
-            ),
-            "{error:?}"
-        );
+        assert!(matches!(error, Error::IndexUnavailable(_)), "{error:?}");
         assert!(error.to_string().contains("memory"), "{error}");
         assert_eq!(answer(&cache, "QUESTION 59999").as_deref(), Some("r"));
     }
     cache.put(PutRequest::new("one more", "kept")).unwrap();
     assert_eq!(answer(&cache, "one more").as_deref(), Some("kept"));
     assert_eq!(store.inner().count(None).unwrap(), 60_001);
+    assert_eq!(pages.load(Ordering::Relaxed), 0, "it cannot fit");
+}
+
+/// Embeds texts as vectors that are far from each other, and long beside their codes.
+struct Long;
+
+impl Embedder for Long {
+    fn fingerprint(&self) -> &str {
+        "long"
+    }
+
+    fn dim(&self) -> u32 {
+        384
+    }
+
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
+        let embed = |text: &&str| {
+            let number = text
+                .rsplit(' ')
+                .next()
+                .map_or(0, |word| word.parse().unwrap_or(0));
+            long(number)
+        };
+        Ok(texts.iter().map(embed).collect())
+    }
+}
+
+fn long(number: usize) -> Vec<f32> {
+    let mut state = (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let random = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1 << 24) as f32 - 0.5
+    };
+    (0..384).map(random).collect()
+}
+
+/// 92 MB of vectors, whose codes take 7.
+const LONG_ROWS: usize = 60_000;
+const ROOM_FOR_CODES: usize = 40 << 20;
+
+fn codes_stay_where_memory_is_too_short_for_vectors() {
+    let store = Hooked::new(|_| Ok(()));
+    let open = |kept: bool| {
+        mneme_tests::builder()
+            .store(store.clone())
+            .embedder(Long)
+            .memory_limit(ROOM_FOR_CODES)
+            .persist_index(kept)
+            .open()
+            .unwrap()
+    };
+    let cache = open(true);
+    for start in (0..LONG_ROWS).step_by(1000) {
+        let put = |n| PutRequest::new(format!("question {n}"), "r").embedding(long(n));
+        cache
+            .put_many((start..start + 1000).map(put).collect())
+            .unwrap();
+    }
+    let holds_all = |cache: &SemanticCache| {
+        for n in (0..LONG_ROWS).step_by(7_001) {
+            let found = cache.get(&format!("in other words {n}")).unwrap().hit();
+            assert_eq!(found.unwrap().query, format!("question {n}"));
+        }
+        let stats = cache.stats(None).unwrap();
+        let (rows, resident) = (stats.index_rows, stats.index_resident_rows);
+        assert!(
+            rows >= LONG_ROWS as u64 && resident < rows / 2,
+            "{resident} of {rows}"
+        );
+        // The longest response still comes and goes, in one piece.
+        let longest = PutRequest::new("the longest", "x".repeat(4 << 20)).embedding(long(1));
+        cache.put(longest).unwrap();
+        assert_eq!(
+            answer(cache, "the longest").map(|response| response.len()),
+            Some(4 << 20)
+        );
+    };
+    holds_all(&cache);
+    cache.warm_up().unwrap();
+    holds_all(&cache);
+    cache.close().unwrap();
+    for kept in [true, false] {
+        holds_all(&open(kept));
+    }
 }
 
 /// A limit that no call of these tests comes near on a busy machine, unless it is slow.

@@ -224,6 +224,7 @@ impl Open {
     fn start_over(&mut self) {
         self.backlog.forget_all();
         self.drop_index();
+        self.short = None;
         self.sizes = Sizes::default();
         self.oldest = Oldest::default();
         self.weights = Weights::default();

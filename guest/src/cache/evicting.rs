@@ -232,7 +232,7 @@ impl Open {
     }
 
     /// How many entries a namespace, or all, hold.
-    fn entries_in(
+    pub(super) fn entries_in(
         &mut self,
         store: &impl Store,
         host: &impl Host,

@@ -5,14 +5,19 @@ use super::following::Comparison;
 use super::kept::{self, Kept};
 use super::steps::{Progress, take_turn};
 use super::{Cache, KEEPING, Open, READING_VECTORS};
+use crate::coordination::{measured, rest_after};
 use crate::error::Result;
 use crate::host::{Host, Now};
 use crate::index::block::block_rows;
+use crate::index::room::{has_room, headroom_of, least_bytes, no_memory};
 use crate::index::scopes::Scope;
-use crate::index::{Index, check_room};
+use crate::index::{Index, PER_PLACED};
 use crate::store::{Store, check_ids};
 use crate::types::{Error, IndexKeeping, StampPage, Step, VectorDtype, VectorPage};
 use crate::vector::{is_absent, is_unit, scale_to_unit};
+
+/// After it was found that memory is too short, an index is not read again for so long at least.
+const LEAST_REST_MILLIS: u64 = 10_000;
 
 /// Multiplications that a semantic look-up, or a part of a `warm-up`, spends on making later
 /// look-ups faster: a few milliseconds.
@@ -60,6 +65,8 @@ pub(super) struct Loading {
     /// The value of the counter when it began.
     followed: u64,
     stage: Stage,
+    /// In the turns so far.
+    spent_ms: u64,
 }
 
 enum Stage {
@@ -103,12 +110,28 @@ impl Open {
         host: &impl Host,
         dtype: VectorDtype,
     ) -> Result<Progress> {
+        let start = host.now();
+        if let Some(short) = &self.short {
+            if short.rests(dtype, start) {
+                return Err(Error::IndexUnavailable(short.message.clone()));
+            }
+            self.short = None;
+        }
         // After an error it begins again.
         let mut loading = match self.loading.take() {
             Some(loading) if loading.dtype == dtype => loading,
-            _ => self.begin_loading(store, dtype, host.now())?,
+            _ => self
+                .begin_loading(store, host, dtype)
+                .inspect_err(|error| {
+                    let end = host.now();
+                    self.was_short(error, dtype, measured(start, end), end);
+                })?,
         };
-        let progress = take_turn(host, || self.load_part(store, &mut loading))?;
+        let progress = take_turn(host, || self.load_part(store, &mut loading));
+        let end = host.now();
+        loading.spent_ms += measured(start, end);
+        let progress =
+            progress.inspect_err(|error| self.was_short(error, dtype, loading.spent_ms, end))?;
         match loading.stage {
             Stage::Whole(index) => {
                 self.drop_index();
@@ -125,9 +148,10 @@ impl Open {
     fn begin_loading(
         &mut self,
         store: &impl Store,
+        host: &impl Host,
         dtype: VectorDtype,
-        now: Now,
     ) -> Result<Loading> {
+        let now = host.now();
         // Read before any row, so that writes in the meantime show as changes.
         let version = store.read_version_counter()?;
         let mut stage = Stage::Rows(self.new_index(dtype), 0);
@@ -135,7 +159,20 @@ impl Open {
             match kept::Reading::begin(store, self.options.embedder_dim, dtype) {
                 Ok(Some(reading)) => stage = Stage::Stored(Box::new(reading)),
                 Ok(None) => {}
+                // It needs no more memory than one that is read from the entries.
+                Err(Error::IndexUnavailable(message)) => {
+                    return Err(Error::IndexUnavailable(message));
+                }
                 Err(error) => self.note(KEEPING, Err(error)),
+            }
+        }
+        if matches!(stage, Stage::Rows(..)) {
+            let rows = self.entries_in(store, host, None)?;
+            let least = least_bytes(self.options.embedder_dim as usize, dtype, rows);
+            if !has_room(least, headroom_of(least)) {
+                return Err(no_memory(format_args!(
+                    "a vector index of {rows} rows, which takes {least} bytes or more"
+                )));
             }
         }
         Ok(Loading {
@@ -144,16 +181,20 @@ impl Open {
             version,
             followed: version,
             stage,
+            spent_ms: 0,
         })
     }
 
     fn load_part(&mut self, store: &impl Store, loading: &mut Loading) -> Result<Progress> {
         let progress = match &mut loading.stage {
-            Stage::Stored(reading) => reading.step(store).or_else(|error| {
-                self.note(KEEPING, Err(error));
-                loading.stage = Stage::Rows(self.new_index(loading.dtype), 0);
-                Ok(Progress::Under)
-            })?,
+            Stage::Stored(reading) => match reading.step(store) {
+                Err(error) if !matches!(error, Error::IndexUnavailable(_)) => {
+                    self.note(KEEPING, Err(error));
+                    loading.stage = Stage::Rows(self.new_index(loading.dtype), 0);
+                    Progress::Under
+                }
+                read => read?,
+            },
             Stage::Compared(index, comparison) => comparison.step(self, index, store)?,
             Stage::Rows(index, last_id) => match self.read_rows_after(index, *last_id, store)? {
                 Some(last) => {
@@ -200,6 +241,18 @@ impl Open {
             Stage::Whole(_) => Progress::Done,
             _ => Progress::Under,
         })
+    }
+
+    /// Remembers an error, if it says that memory is too short for an index of this dtype.
+    fn was_short(&mut self, error: &Error, dtype: VectorDtype, spent_ms: u64, now: Now) {
+        if let Error::IndexUnavailable(message) = error {
+            self.short = Some(Short {
+                dtype,
+                message: message.clone(),
+                since: now,
+                rest_ms: rest_after(spent_ms).max(LEAST_REST_MILLIS),
+            });
+        }
     }
 
     /// Goes on storing the index, if it is ready and has changed enough. A failure does not fail
@@ -254,6 +307,11 @@ impl Open {
             return Ok(false);
         };
         let limit = block_rows(dim as usize);
+        // The page, and the block that its vectors fill.
+        if !index.has_room(2 * page_bytes(limit, dim as usize)) {
+            index.stop_arriving();
+            return Ok(false);
+        }
         let mut page = store.iter_vectors(after, limit as u32)?;
         check_page(&page, after, dim)?;
         let vectors = page.vectors.chunks_exact_mut(dim as usize);
@@ -276,8 +334,8 @@ impl Open {
         Ok(more.is_some())
     }
 
-    /// Adds a page of rows with an id above `last_id`. Returns the last id of the page if there
-    /// may be more.
+    /// Adds a page of rows with an id above `last_id`, or makes room for it. Returns the id to go on
+    /// after, if there may be more.
     pub(super) fn read_rows_after(
         &mut self,
         index: &mut Index,
@@ -286,10 +344,12 @@ impl Open {
     ) -> Result<Option<u64>> {
         let dim = self.options.embedder_dim as usize;
         let limit = block_rows(dim);
-        // The page must fit into memory, and what calls carry beside it.
-        let page = limit * (dim * size_of::<f32>() + 64) + index.headroom();
-        while check_room(page).is_err() {
-            if !index.make_room() {
+        let bytes = page_bytes(limit, dim);
+        if !index.has_room(bytes) {
+            if index.make_room() {
+                return Ok(Some(last_id));
+            }
+            if !index.has_last_room(bytes) {
                 return Err(index.no_memory());
             }
         }
@@ -347,6 +407,28 @@ impl Open {
             }
         }
     }
+}
+
+/// Memory was too short for an index.
+pub(super) struct Short {
+    dtype: VectorDtype,
+    /// Of the error that said so.
+    message: String,
+    since: Now,
+    /// For so many milliseconds since then the error is repeated, and nothing is read.
+    rest_ms: u64,
+}
+
+impl Short {
+    /// Whether an index of this dtype would still find as little memory.
+    fn rests(&self, dtype: VectorDtype, now: Now) -> bool {
+        dtype == self.dtype && now >= self.since && now.since(self.since) < self.rest_ms
+    }
+}
+
+/// What a page of rows takes in memory, and its places in scopes.
+fn page_bytes(rows: usize, dim: usize) -> usize {
+    rows * (dim * size_of::<f32>() + 64 + PER_PLACED)
 }
 
 /// Refuses a page that breaks the store's contract. It could make the cache loop or mix up

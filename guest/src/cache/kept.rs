@@ -10,7 +10,8 @@ use super::steps::Progress;
 use crate::error::Result;
 use crate::host::Now;
 use crate::index::Index;
-use crate::index::persisted::{Cursor, Reader, Source, Written, damaged};
+use crate::index::persisted::{Cursor, Reader, Source, Written, damaged, no_memory_for};
+use crate::index::room::{has_room, headroom_of};
 use crate::store::Store;
 use crate::types::{BackendError, Error, VectorDtype};
 use serde::{Deserialize, Serialize};
@@ -80,6 +81,9 @@ pub struct Reading {
 
 impl Reading {
     /// Begins to read the stored index, if there is one.
+    ///
+    /// Errors, as of [`step`](Self::step): `index-unavailable` for want of memory; any other if it
+    /// is of no use.
     pub fn begin(store: &impl Store, dim: u32, dtype: VectorDtype) -> Result<Option<Self>> {
         if store.capabilities().max_blob < LEAST_BLOB {
             return Ok(None);
@@ -103,8 +107,13 @@ impl Reading {
             next: 0,
             bytes: Vec::new(),
             at: 0,
+            total: left,
             left,
         };
+        // What is read takes as much in memory, or a little more.
+        if !has_room(left, headroom_of(left)) {
+            return Err(no_memory_for(left));
+        }
         let reader = Reader::new(&mut pieces.of(store), dim, dtype)?;
         Ok(Some(Reading {
             reader,
@@ -313,6 +322,7 @@ struct Pieces {
     next: usize,
     bytes: Vec<u8>,
     at: usize,
+    total: usize,
     left: usize,
 }
 
@@ -330,6 +340,10 @@ impl Pieces {
             .pieces
             .get(self.next)
             .ok_or_else(|| damaged("it ends too early"))?;
+        self.bytes = Vec::new();
+        if !has_room(piece.bytes, headroom_of(self.total - self.left)) {
+            return Err(no_memory_for(self.left));
+        }
         self.bytes = store
             .read_blob(&name)?
             .ok_or_else(|| damaged(&format!("the blob {name} is missing")))?;

@@ -195,6 +195,7 @@ impl Open {
         let count = store.clear_namespace(namespace)?;
         self.sizes = super::Sizes::default();
         self.weights = super::weighing::Weights::default();
+        self.short = None;
         match namespace {
             // The store ignores touches of entries that are gone.
             Some(name) => self.indexes().for_each(|index| index.clear_namespace(name)),

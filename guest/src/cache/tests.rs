@@ -10,6 +10,7 @@ mod following;
 mod hostile_archives;
 mod kept;
 mod lookup;
+mod memory;
 mod nearest;
 mod quotas;
 mod removing;

@@ -34,6 +34,13 @@ pub fn sample_rows(dim: usize) -> usize {
     SAMPLE_ROWS.min(SAMPLE_VALUES / dim.max(1))
 }
 
+/// The bytes that learning from a full sample takes.
+pub fn learning_bytes(dim: usize) -> usize {
+    let (k, rows) = (directions(dim), sample_rows(dim));
+    // The sample, the directions now, next and in order.
+    size_of::<f32>() * (rows * dim + 2 * k * dim + k * dim.max(rows))
+}
+
 /// Orthonormal directions, and the scales of the codes along them.
 #[derive(Debug)]
 pub struct Basis {

@@ -1,10 +1,10 @@
 //! Some rows of one namespace, column by column.
 
 use super::basis::Basis;
-use super::check_room;
 use super::coded::Coded;
 use super::codes::padded;
 use super::projections::Encoder;
+use super::room::check_room;
 use super::rounding::up_signed;
 use super::scales::REST_BYTE;
 use super::scan::{Found, Query, Tally, TopFound};
@@ -282,12 +282,21 @@ impl Block {
             return 0;
         }
         self.vectors = Vectors::Absent;
+        // What stays moves out of the way: see `room`.
+        *self = self.clone();
         before.saturating_sub(self.bytes())
     }
 
     /// Takes the vector of a row that was only in the store.
     pub fn arrive(&mut self, row: usize, vector: &[f32]) -> Result<(), TryReserveError> {
         self.vectors.arrive(row, self.ids.len(), vector)
+    }
+
+    /// Records that no more vectors will arrive: those that are not in memory stay in the store.
+    pub fn stop_arriving(&mut self) {
+        if !self.is_resident() {
+            self.vectors = Vectors::Absent;
+        }
     }
 
     /// Records that all vectors have arrived. The store does not have the others any more.

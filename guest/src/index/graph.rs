@@ -63,7 +63,7 @@ mod persisted;
 #[cfg(test)]
 mod tests;
 
-use super::check_room;
+use super::room::check_room;
 use crate::error::Result;
 use crate::types::{Error, GraphOptions};
 use instant_distance::{Builder, Heuristic, Hnsw, Point, Search};

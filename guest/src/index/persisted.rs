@@ -24,16 +24,17 @@
 //! Reading checks everything. Any inconsistency is an error, and then the index is built from the
 //! entries.
 
-use super::Index;
 use super::basis::{Basis, directions};
 use super::block::{Block, block_rows};
 use super::coded::Coded;
 use super::codes::padded;
 use super::projections::Errors;
+use super::room::{check_room, no_memory};
 use super::rows::{KeptGraph, Rows};
 use super::scales::{Scales, detail_bytes};
 use super::scopes::Digest;
 use super::vectors::Vectors;
+use super::{Index, PER_PLACED};
 use crate::error::Result;
 use crate::types::{Error, VectorDtype};
 use mneme_kernels::numbers::Number;
@@ -84,9 +85,19 @@ fn write_count(bytes: &mut Vec<u8>, count: usize) -> Result<()> {
 fn read<T: Number>(source: &mut impl Source, count: usize) -> Result<Vec<T>> {
     let size = count.checked_mul(T::BYTES);
     let size = size.filter(|&size| size <= source.left());
-    let mut bytes = vec![0; size.ok_or_else(|| damaged("it ends too early"))?];
+    let size = size.ok_or_else(|| damaged("it ends too early"))?;
+    // As bytes, and as numbers.
+    check_room(size.saturating_mul(2)).map_err(|_| no_memory_for(source.left()))?;
+    let mut bytes = vec![0; size];
     source.read(&mut bytes)?;
     Ok(T::list(&bytes))
+}
+
+/// The error of a stored index that memory is too short for, with so many bytes left to read.
+pub fn no_memory_for(left: usize) -> Error {
+    no_memory(format_args!(
+        "the vector index that is kept in the store, of which {left} bytes were still to be read"
+    ))
 }
 
 fn read_one<T: Number>(source: &mut impl Source) -> Result<T> {
@@ -365,6 +376,8 @@ impl Reader {
             expect(!twice, "a namespace and context come twice")?;
             let number = index.scopes.add(&space.namespace, space.context);
             if space.context.is_some() {
+                let places = space.rows.live().saturating_mul(PER_PLACED);
+                check_room(places).map_err(|_| no_memory_for(source.left()))?;
                 let ids = space.rows.blocks().iter().flat_map(Block::ids);
                 index.placed.extend(ids.map(|id| (*id, number)));
             }

@@ -40,6 +40,14 @@ pub enum Limit {
         /// The limit.
         bytes: usize,
     },
+    /// The memory of this process, which the system limits.
+    #[error(
+        "the cache has {bytes} bytes of memory and needs more, and the system refuses it to this process; raise its limit (ulimit -d, or RLIMIT_DATA), set Builder::memory_limit below it, or choose a smaller vector dtype"
+    )]
+    SystemMemory {
+        /// What the component has.
+        bytes: usize,
+    },
     /// The duration of one call.
     #[error(
         "a call took longer than its limit of {milliseconds} ms and was stopped; raise it with Builder::call_timeout, or look at what the store was doing"
@@ -73,8 +81,10 @@ pub struct Guard {
     pub limits: Limits,
     /// The bytes of memory that the component has.
     pub memory_bytes: usize,
-    /// The component was refused memory since this was last cleared.
-    pub memory_denied: bool,
+    /// Why the component was refused memory when it last asked for it, since this was last cleared.
+    pub denied: Option<Limit>,
+    /// The last growth that was granted, if the system has not refused it yet.
+    growth: usize,
 }
 
 impl Guard {
@@ -85,6 +95,40 @@ impl Guard {
             ..Self::default()
         }
     }
+
+    fn refused_by_system(&self) -> Limit {
+        Limit::SystemMemory {
+            bytes: self.memory_bytes,
+        }
+    }
+}
+
+/// What the host and its store need beside the component. Where there is none of it, this process would
+/// end.
+#[cfg(unix)]
+const HOST_BYTES: usize = 16 << 20;
+
+/// Whether the host has room left if the component gets so many bytes, where the system limits them.
+#[cfg(unix)]
+fn leaves_room(bytes: usize) -> bool {
+    use rustix::process::{Resource, getrlimit};
+    // A limit of the address space was met when the component was started.
+    if getrlimit(Resource::Data).current.is_none() {
+        return true;
+    }
+    let mut room = Vec::<u8>::new();
+    let has_room = room
+        .try_reserve_exact(bytes.saturating_add(HOST_BYTES))
+        .is_ok();
+    // What is never used need not be allocated.
+    std::hint::black_box(&room);
+    has_room
+}
+
+/// As above. The system refuses what is too much.
+#[cfg(not(unix))]
+fn leaves_room(_bytes: usize) -> bool {
+    true
 }
 
 impl ResourceLimiter for Guard {
@@ -95,11 +139,34 @@ impl ResourceLimiter for Guard {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let limit = self.limits.memory_bytes.min(maximum.unwrap_or(usize::MAX));
-        self.memory_denied = desired > limit;
-        if !self.memory_denied {
-            self.memory_bytes += desired - current;
+        let growth = desired - current;
+        self.denied = if desired > limit {
+            Some(Limit::Memory {
+                bytes: self.limits.memory_bytes,
+            })
+        } else if !leaves_room(growth) {
+            Some(self.refused_by_system())
+        } else {
+            None
+        };
+        if self.denied.is_none() {
+            self.memory_bytes += growth;
+            self.growth = growth;
         }
-        Ok(!self.memory_denied)
+        Ok(self.denied.is_none())
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        // Or it was more than a memory may have, and then nothing was granted.
+        if is_of_system(error.root_cause()) {
+            self.memory_bytes -= std::mem::take(&mut self.growth);
+            self.denied = Some(self.refused_by_system());
+        } else {
+            self.denied = Some(Limit::Memory {
+                bytes: self.limits.memory_bytes,
+            });
+        }
+        Ok(())
     }
 
     fn table_growing(
@@ -157,10 +224,8 @@ fn ticks(timeout: Duration) -> u64 {
 /// The limit that stopped a call of the component, if one did.
 pub fn reached(error: &wasmtime::Error, guard: &Guard) -> Option<Limit> {
     let limits = guard.limits;
-    if guard.memory_denied {
-        return Some(Limit::Memory {
-            bytes: limits.memory_bytes,
-        });
+    if guard.denied.is_some() {
+        return guard.denied;
     }
     if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) {
         let milliseconds = u64::try_from(limits.call_timeout.as_millis()).unwrap_or(u64::MAX);
@@ -181,6 +246,15 @@ pub fn reached(error: &wasmtime::Error, guard: &Guard) -> Option<Limit> {
         })
 }
 
+/// Whether this error is one of the system.
+fn is_of_system(cause: &(dyn std::error::Error + 'static)) -> bool {
+    #[cfg(unix)]
+    if cause.downcast_ref::<rustix::io::Errno>().is_some() {
+        return true;
+    }
+    cause.downcast_ref::<std::io::Error>().is_some()
+}
+
 /// Whether the system had no room. Memory is only taken within limits, so it is address space that
 /// is short.
 fn is_out_of_memory(cause: &(dyn std::error::Error + 'static)) -> bool {
@@ -190,4 +264,48 @@ fn is_out_of_memory(cause: &(dyn std::error::Error + 'static)) -> bool {
     }
     let cause = cause.downcast_ref::<std::io::Error>();
     cause.is_some_and(|error| error.kind() == std::io::ErrorKind::OutOfMemory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        memory_bytes: 1 << 20,
+        call_timeout: Duration::from_secs(1),
+        host_call_bytes: 1 << 20,
+    };
+
+    /// What a component is told that came to its end because it got no memory.
+    fn said(guard: &Guard) -> Option<Limit> {
+        reached(&wasmtime::Error::from(Trap::UnreachableCodeReached), guard)
+    }
+
+    #[test]
+    fn growth_beyond_the_limit_is_refused_and_not_counted() {
+        let mut guard = Guard::new(LIMITS);
+        assert!(guard.memory_growing(0, 1 << 19, None).unwrap());
+        assert_eq!(said(&guard), None);
+        assert!(!guard.memory_growing(1 << 19, (1 << 20) + 1, None).unwrap());
+        assert_eq!(guard.memory_bytes, 1 << 19);
+        assert_eq!(said(&guard), Some(Limit::Memory { bytes: 1 << 20 }));
+        assert!(guard.memory_growing(1 << 19, 1 << 20, None).unwrap());
+        assert_eq!((guard.memory_bytes, said(&guard)), (1 << 20, None));
+    }
+
+    #[test]
+    fn growth_that_the_system_refuses_is_its_limit_and_not_counted() {
+        let mut guard = Guard::new(LIMITS);
+        assert!(guard.memory_growing(0, 1 << 18, None).unwrap());
+        assert!(guard.memory_growing(1 << 18, 1 << 19, None).unwrap());
+        let refused = std::io::Error::from(std::io::ErrorKind::OutOfMemory);
+        guard.memory_grow_failed(refused.into()).unwrap();
+        assert_eq!(guard.memory_bytes, 1 << 18);
+        assert_eq!(said(&guard), Some(Limit::SystemMemory { bytes: 1 << 18 }));
+        // More than a memory may have is refused without having been asked about.
+        let beyond = wasmtime::Error::msg("memory growth exceeds memory type's limits");
+        guard.memory_grow_failed(beyond).unwrap();
+        assert_eq!(guard.memory_bytes, 1 << 18);
+        assert_eq!(said(&guard), Some(Limit::Memory { bytes: 1 << 20 }));
+    }
 }

@@ -261,7 +261,9 @@ impl Instance {
                 "a case that ends",
                 format!("it was stopped after {} s", milliseconds / 1000),
             ),
-            Some(Limit::Memory { bytes } | Limit::HostCall { bytes }) => Outcome::failed(
+            Some(
+                Limit::Memory { bytes } | Limit::SystemMemory { bytes } | Limit::HostCall { bytes },
+            ) => Outcome::failed(
                 phase,
                 "answers of a size that was asked for",
                 format!("the battery needs more than its {bytes} bytes of memory to take them"),

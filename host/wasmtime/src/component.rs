@@ -222,7 +222,7 @@ impl Instance {
         }
         let (mut store, guest) = self.live()?;
         set_deadline(&mut store);
-        store.data_mut().guard.memory_denied = false;
+        store.data_mut().guard.denied = None;
         match call(&guest, &mut store) {
             Ok(value) => {
                 self.running = Running::Live { store, guest };
@@ -461,7 +461,7 @@ fn start(engine: &Engine, state: State) -> Result<(Box<Store<State>>, Box<Mneme>
 /// Starts the component in a store without one.
 fn instantiate(engine: &Engine, store: &mut Store<State>) -> Result<Box<Mneme>> {
     let guard = &mut store.data_mut().guard;
-    (guard.memory_bytes, guard.memory_denied) = (0, false);
+    (guard.memory_bytes, guard.denied) = (0, None);
     let guest = engine.pre.instantiate(&mut *store);
     guest
         .map(Box::new)

@@ -3,7 +3,7 @@
 use super::class;
 use super::language::Asked;
 use super::text::Text;
-use super::{Evidence, Pair};
+use super::{Evidence, Pair, Span};
 
 /// A name of each text that the other does not have.
 pub fn name(pair: &Pair) -> Option<Evidence> {
@@ -34,7 +34,15 @@ pub fn question(pair: &Pair) -> Option<Evidence> {
             }
         }
     }
-    Some(Evidence::of(x.0, y.0))
+    Some(Evidence {
+        query: shown(x),
+        entry: shown(y),
+    })
+}
+
+/// A question word, with its amount: `how long`.
+fn shown((at, asked): (usize, Asked)) -> Span {
+    (at, at + usize::from(asked == Asked::Amount))
 }
 
 /// Nobody who asks for the one is content with the other.
@@ -66,6 +74,9 @@ fn asked(text: &Text) -> Vec<(usize, Asked)> {
                 asked = Asked::Amount;
             } else if asked == Asked::Way && next.is(class::REASON) {
                 asked = Asked::Reason;
+            } else if asked == Asked::Way && next.is_content() {
+                // `How high` and `how tall` may be the same.
+                continue;
             }
             found.push((at, asked));
         }

@@ -47,12 +47,18 @@ fn opposites_exclude_each_other() {
             ("salmon in the oven", "salmon in the microwave"),
             ("change the billing address", "change the delivery address"),
             ("Where was Mozart born?", "When was Mozart born?"),
+            ("How do I boil eggs?", "How long do I boil eggs?"),
             ("delete all messages", "delete some messages"),
             ("the first goal in the final", "the last goal in the final"),
         ],
     );
     passes(&[
         ("switch off wifi", "turn off wifi"),
+        (
+            "How tall is the Eiffel Tower?",
+            "how high is the eiffel tower?",
+        ),
+        ("How big is the garden?", "How large is the garden?"),
         ("turn the heating off", "disable the heating"),
         ("log in to my account", "sign in to my account"),
         ("why is wifi not enabled", "why is wifi disabled"),
@@ -465,4 +471,14 @@ fn a_time_is_shown_with_its_half_of_the_day() {
         (veto.kind, &*veto.query, &*veto.entry),
         (Kind::Dates, "7 pm", "7 am")
     );
+}
+
+#[test]
+fn an_amount_is_shown_with_its_question_word() {
+    let found = vetoes(
+        "How do I boil eggs?",
+        "How long do I boil eggs?",
+        Kinds::DEFAULT,
+    );
+    assert_eq!((&*found[0].query, &*found[0].entry), ("How", "How long"));
 }

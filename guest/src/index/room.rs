@@ -113,11 +113,15 @@ impl Index {
         has_room(bytes, self.headroom())
     }
 
+    /// The codes of a full block.
+    pub(super) fn block_code_bytes(&self) -> usize {
+        block_rows(self.dim) * code_bytes(self.dim, self.dtype)
+    }
+
     /// Holds back the room that learning a basis and encoding blocks need, as soon as there are
     /// many rows, for when memory gets short.
     pub fn hold_reserve(&mut self) {
-        let codes = block_rows(self.dim) * code_bytes(self.dim, self.dtype);
-        let reserve = learning_bytes(self.dim) + codes + ENCODING_BYTES;
+        let reserve = learning_bytes(self.dim) + self.block_code_bytes() + ENCODING_BYTES;
         let is_large = self.live * self.dim * size_of::<f32>() >= RESERVES_OF_LARGE * reserve;
         if is_large && self.reserve.capacity() == 0 {
             let _ = self.reserve.try_reserve_exact(reserve);

@@ -436,6 +436,11 @@ impl Index {
         let Some(basis) = self.basis.clone().filter(|_| self.unencoded) else {
             return false;
         };
+        // Codes of many rows must not take the headroom, little by little.
+        if self.headroom.is_some() && !self.has_room(self.block_code_bytes()) && self.make_room() {
+            *budget = 0;
+            return true;
+        }
         let few = self.fewest_to_encode;
         let mut is_short = false;
         let spaces = self.spaces.iter_mut().filter(|rows| rows.live() >= few);

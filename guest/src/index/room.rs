@@ -22,6 +22,8 @@ use std::rc::Rc;
 const HEADROOM_SHARE: usize = 16;
 const LEAST_HEADROOM: usize = 1 << 20;
 const MOST_HEADROOM: usize = 32 << 20;
+/// With the default options no response and its entry are longer than this.
+const LONGEST: usize = 6 << 20;
 /// Much of what calls carry is not longer than this.
 const PIECE: usize = 1 << 20;
 /// The most bytes of vectors that leave memory at a time. Encoding them takes some hundredths of a
@@ -96,9 +98,12 @@ impl Index {
         self.headroom.unwrap_or_else(|| headroom_of(bytes))
     }
 
-    /// Whether there is room for so many bytes beside the headroom, all in one piece.
+    /// Whether there is room for so many bytes beside the headroom, of which a part is in one piece
+    /// with them.
     pub fn has_room(&self, bytes: usize) -> bool {
-        check_room(bytes + self.headroom()).is_ok()
+        let headroom = self.headroom();
+        let longest = headroom.min(LONGEST);
+        has_room(bytes + longest, headroom - longest)
     }
 
     /// As [`has_room`](Self::has_room), with headroom in pieces and without the reserve: for when
@@ -108,11 +113,15 @@ impl Index {
         has_room(bytes, self.headroom())
     }
 
+    /// The codes of a full block.
+    pub(super) fn block_code_bytes(&self) -> usize {
+        block_rows(self.dim) * code_bytes(self.dim, self.dtype)
+    }
+
     /// Holds back the room that learning a basis and encoding blocks need, as soon as there are
     /// many rows, for when memory gets short.
     pub fn hold_reserve(&mut self) {
-        let codes = block_rows(self.dim) * code_bytes(self.dim, self.dtype);
-        let reserve = learning_bytes(self.dim) + codes + ENCODING_BYTES;
+        let reserve = learning_bytes(self.dim) + self.block_code_bytes() + ENCODING_BYTES;
         let is_large = self.live * self.dim * size_of::<f32>() >= RESERVES_OF_LARGE * reserve;
         if is_large && self.reserve.capacity() == 0 {
             let _ = self.reserve.try_reserve_exact(reserve);

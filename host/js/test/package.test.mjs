@@ -23,11 +23,11 @@ import { COMMANDS, hasChromium, hasRuntimes, load, unless } from './support/runt
 const NAME = 'mneme-cache-wasm';
 const BATTERY = 'mneme-cache-wasm-conformance';
 /** Bytes, compressed with gzip, that a page loads for a cache: a growth beyond it is a decision. */
-const MOST_BYTES = 502_000;
+const MOST_BYTES = 566_000;
 /** The same for the one file, which has the stores of browsers in it. */
-const MOST_STATIC_BYTES = 489_000;
+const MOST_STATIC_BYTES = 550_000;
 /** Bytes of the package as it is installed. */
-const MOST_INSTALLED_BYTES = 4_750_000;
+const MOST_INSTALLED_BYTES = 5_200_000;
 
 const ASK = `
 const answers = [];

@@ -159,17 +159,16 @@ impl Open {
             match kept::Reading::begin(store, self.options.embedder_dim, dtype) {
                 Ok(Some(reading)) => stage = Stage::Stored(Box::new(reading)),
                 Ok(None) => {}
-                // It needs no more memory than one that is read from the entries.
-                Err(Error::IndexUnavailable(message)) => {
-                    return Err(Error::IndexUnavailable(message));
-                }
+                // There may be fewer entries by now.
+                Err(Error::IndexUnavailable(_)) => {}
                 Err(error) => self.note(KEEPING, Err(error)),
             }
         }
-        if matches!(stage, Stage::Rows(..)) {
-            let rows = self.entries_in(store, host, None)?;
+        if matches!(stage, Stage::Rows(..))
+            && let Ok(rows) = self.entries_in(store, host, None)
+        {
             let least = least_bytes(self.options.embedder_dim as usize, dtype, rows);
-            if !has_room(least, headroom_of(least)) {
+            if !has_room(0, least.saturating_add(headroom_of(least))) {
                 return Err(no_memory(format_args!(
                     "a vector index of {rows} rows, which takes {least} bytes or more"
                 )));

@@ -99,6 +99,10 @@ impl Reading {
             erase(store)?;
             return Ok(None);
         }
+        let most = store.capabilities().max_blob as usize;
+        if head.pieces.iter().any(|piece| piece.bytes > most) {
+            return Err(damaged("a piece of it is longer than a blob can be"));
+        }
         let lengths = head.pieces.iter().map(|piece| piece.bytes);
         let left = lengths.fold(0, usize::saturating_add);
         let mut pieces = Pieces {
@@ -111,7 +115,7 @@ impl Reading {
             left,
         };
         // What is read takes as much in memory, or a little more.
-        if !has_room(left, headroom_of(left)) {
+        if !has_room(0, left.saturating_add(headroom_of(left))) {
             return Err(no_memory_for(left));
         }
         let reader = Reader::new(&mut pieces.of(store), dim, dtype)?;

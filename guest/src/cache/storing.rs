@@ -114,15 +114,19 @@ impl<S: Store, H: Host> Cache<S, H> {
             context,
             tags: entry.tags,
             vector: VectorSource::Absent,
-            ttl: entry.ttl.map_or(TtlChoice::Unlimited, |ttl| {
-                let ends = entry.created_at.saturating_add(ttl);
-                TtlChoice::Seconds(ends.saturating_sub(now.seconds()))
-            }),
+            ttl: entry.ttl.map_or(TtlChoice::Unlimited, TtlChoice::Seconds),
             metadata: entry.metadata,
             validate: false,
         };
         match open.check_put(host, copy, now)? {
-            Draft::Ready(copy) => Ok(open.store_entries(store, host, vec![copy], now)?.pop()),
+            Draft::Ready(copy) => {
+                // It is as old as the answer.
+                let copy = Entry {
+                    created_at: entry.created_at,
+                    ..copy
+                };
+                Ok(open.store_entries(store, host, vec![copy], now)?.pop())
+            }
             Draft::NeedsEmbedding(_) | Draft::Refused => Ok(None),
         }
     }

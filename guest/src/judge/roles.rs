@@ -87,12 +87,15 @@ fn marked(pair: &Pair) -> Option<Evidence> {
 /// A marker, and the words before and behind it.
 type Marker = (usize, Sides);
 
-/// The first markers of a text.
+/// The first markers of a text, but for those that come twice: `in Rome in summer` may be told in any
+/// order.
 #[inline(never)]
 fn markers(text: &Text) -> Vec<Marker> {
     let mut found = Vec::new();
     for at in 1..text.tokens.len() {
-        if text.tokens.is(at, class::MARKER) && found.len() < MARKERS {
+        let stem = text.tokens.stem(at);
+        let is_alone = || (0..text.tokens.len()).all(|x| x == at || text.tokens.stem(x) != stem);
+        if text.tokens.is(at, class::MARKER) && found.len() < MARKERS && is_alone() {
             found.push((at, sides(text, at)));
         }
     }

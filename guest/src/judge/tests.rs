@@ -55,6 +55,14 @@ fn opposites_exclude_each_other() {
     passes(&[
         ("switch off wifi", "turn off wifi"),
         (
+            "What should I do in Rome in summer?",
+            "What should I do in summer in Rome?",
+        ),
+        (
+            "How hot is it in Cairo in August?",
+            "How hot is it in August in Cairo?",
+        ),
+        (
             "How tall is the Eiffel Tower?",
             "how high is the eiffel tower?",
         ),

@@ -423,7 +423,7 @@ impl Front for AsyncSemanticCache {
     ) -> impl Future<Output = Vec<verifier::Outcome>> + Send {
         let begun: Vec<_> = self.cache.verifier().map_or_else(Vec::new, |verifier| {
             let each = candidates.into_iter();
-            each.map(|candidate| verifier.call_async(vec![candidate]))
+            each.map(|candidate| verifier.now.call_async(vec![candidate]))
                 .collect()
         });
         async {

@@ -1,6 +1,7 @@
 //! Opening a cache.
 
 use crate::cache::SemanticCache;
+use crate::cache::verifying::Verifying as VerifyingPools;
 use crate::component::{Engine, Instance};
 use crate::contract::api::{ConfidenceRule, Decay, IndexKeeping, ValidatorRule};
 use crate::contract::events::Event;
@@ -15,7 +16,7 @@ use crate::lanes::Lanes;
 use crate::observe::{Counting, Observer, Watch};
 use crate::pool::{self, Pool};
 use crate::store::Store;
-use crate::verifier::{self, Verifier};
+use crate::verifier::Verifier;
 use mneme_component::Limits;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -274,8 +275,10 @@ impl Builder {
 
     /// Whether candidates of the [verify band](Self::verify_band) are verified afterwards. The look-up
     /// misses at once; if the verifier then says yes, and the question has no answer by that time, it is
-    /// [linked](crate::SemanticCache::link) to the candidate's, and hits exactly next time. Default
-    /// false: the look-up waits for the verifier.
+    /// [linked](crate::SemanticCache::link) to the candidate's, and hits exactly next time. Two calls of
+    /// the verifier at a time are of this kind, and a question is verified once; at most 256 wait, others
+    /// are passed over, and closing the cache drops those that wait. Default false: the look-up waits for
+    /// the verifier.
     #[must_use]
     pub fn verify_later(self, later: bool) -> Self {
         self.set(move |options| options.verifying.get_or_insert(NOT_BELOW).later = later)
@@ -562,9 +565,10 @@ impl Builder {
             self.embedding,
             Box::new(move |error| told.availability(&fingerprint, error)),
         );
-        let verifier = self.verifier.map(|verifier| {
-            verifier::Pool::new(Arc::from(verifier), self.verification, Box::new(|_| {}))
-        });
+        let told = Arc::clone(&watch);
+        let verifier = self
+            .verifier
+            .map(|verifier| VerifyingPools::new(verifier, self.verification, told));
         let cache = SemanticCache::new(
             lanes,
             pool,

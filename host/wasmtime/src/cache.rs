@@ -4,8 +4,9 @@ mod lookup;
 mod storing;
 #[cfg(test)]
 mod tests;
-mod verifying;
+pub(crate) mod verifying;
 
+use crate::cache::verifying::Verifying;
 use crate::component::Instance;
 use crate::contract::exports::mneme::cache::cache::{Guest, Step};
 use crate::contract::trust::{Judgement, VetoKind};
@@ -18,7 +19,6 @@ use crate::lanes::{Lane, Lanes, Needs};
 use crate::observe::{Counting, Gauges, Measured, Reading, Watch};
 use crate::pool::Pool;
 use crate::turn::Turn;
-use crate::verifier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -52,7 +52,7 @@ pub struct SemanticCache {
 
 struct Inner {
     pool: Pool,
-    verifier: Option<verifier::Pool>,
+    verifier: Option<Verifying>,
     on_error: Option<ErrorFn>,
     lanes: Lanes,
     /// Held while the index is rebuilt: a step for another dtype would begin it again.
@@ -71,6 +71,11 @@ pub struct WeakSemanticCache {
 }
 
 impl WeakSemanticCache {
+    /// Whether the cache still has a handle.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.inner.strong_count() > 0
+    }
+
     /// The cache, if it still has a handle.
     pub fn upgrade(&self) -> Option<SemanticCache> {
         self.inner.upgrade().map(|inner| SemanticCache { inner })
@@ -95,7 +100,7 @@ impl SemanticCache {
     pub(crate) fn new(
         lanes: Lanes,
         pool: Pool,
-        verifier: Option<verifier::Pool>,
+        verifier: Option<Verifying>,
         on_error: Option<ErrorFn>,
         watch: Arc<Watch>,
         counting: Counting,
@@ -458,7 +463,7 @@ impl SemanticCache {
         &self.inner.pool
     }
 
-    pub(crate) fn verifier(&self) -> Option<&verifier::Pool> {
+    pub(crate) fn verifier(&self) -> Option<&Verifying> {
         self.inner.verifier.as_ref()
     }
 

@@ -72,7 +72,7 @@ impl Front for SemanticCache {
     ) -> impl Future<Output = Vec<verifier::Outcome>> + Send {
         let begun: Vec<_> = self.verifier().map_or_else(Vec::new, |verifier| {
             let each = candidates.into_iter();
-            each.map(|candidate| verifier.begin(vec![candidate]))
+            each.map(|candidate| verifier.now.begin(vec![candidate]))
                 .collect()
         });
         std::future::ready(begun.into_iter().map(|begun| begun.wait()).collect())

@@ -66,7 +66,7 @@ use crate::embedder::EmbedError;
 use crate::error::{Error, Result};
 use crate::request::Lookup;
 use crate::store::StoreError;
-use crate::verifier::Opinion;
+use crate::verifier::{Opinion, VerifyError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -313,6 +313,19 @@ impl Watch {
         for observer in &self.observers {
             observer.availability(&Availability { embedder, error });
         }
+    }
+
+    /// Tells of the verifier: why it is left alone, or that it is asked.
+    pub fn verifier(&self, error: Option<&VerifyError>) {
+        #[cfg(feature = "tracing")]
+        match error {
+            Some(error) => {
+                tracing::warn!(target: "mneme", %error, "the verifier is left alone");
+            }
+            None => tracing::info!(target: "mneme", "the verifier is asked"),
+        }
+        #[cfg(not(feature = "tracing"))]
+        let _ = error;
     }
 
     /// A call of the cache begins.

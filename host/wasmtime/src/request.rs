@@ -3,6 +3,7 @@
 use crate::contract::api::{self, Verdict, VetoCounts};
 use crate::contract::trust::VetoKind;
 use crate::embedder::EmbedError;
+use crate::verifier::VerifyError;
 
 pub use crate::contract::api::{Explanation, Hit};
 pub use crate::contract::events::{Layer, MissReason};
@@ -363,6 +364,8 @@ pub struct Miss {
     pub reason: MissReason,
     /// The embedder's error, if it failed.
     pub embedder_error: Option<EmbedError>,
+    /// The verifier's error, if it failed.
+    pub verifier_error: Option<VerifyError>,
 }
 
 impl Layer {
@@ -487,6 +490,8 @@ pub struct Explained {
     pub explanation: Explanation,
     /// The embedder's error, if it failed. Then there are no candidates.
     pub embedder_error: Option<EmbedError>,
+    /// The verifier's error, if it failed.
+    pub verifier_error: Option<VerifyError>,
 }
 
 /// What `get_or_compute` is to keep: a response, and as in a [`PutRequest`] how long it may be used

@@ -74,6 +74,8 @@ pub struct VerifyError {
     /// True if the same call may succeed later without any repair, because a server is down,
     /// overloaded or slow.
     pub retryable: bool,
+    /// True if the verifier is at fault and not the candidate: others would fail as well.
+    pub down: bool,
 }
 
 impl VerifyError {
@@ -82,6 +84,17 @@ impl VerifyError {
         Self {
             message: message.into(),
             retryable: true,
+            down: true,
+        }
+    }
+
+    /// An error of this candidate, such as a text that is too long for a model, or an answer that is no
+    /// opinion.
+    pub fn of_candidate(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            retryable: false,
+            down: false,
         }
     }
 
@@ -90,6 +103,7 @@ impl VerifyError {
         Self {
             message: message.into(),
             retryable: false,
+            down: true,
         }
     }
 }
@@ -149,11 +163,15 @@ impl Service for dyn Verifier {
 
 impl Failure for VerifyError {
     fn of_service(message: String, retryable: bool) -> Self {
-        VerifyError { message, retryable }
+        VerifyError {
+            message,
+            retryable,
+            down: true,
+        }
     }
 
     fn is_down(&self) -> bool {
-        true
+        self.down
     }
 
     fn is_retryable(&self) -> bool {
@@ -201,19 +219,31 @@ fn digits(value: f32) -> f64 {
     value.to_string().parse().unwrap_or(f64::from(value))
 }
 
-/// The opinion that a text begins with: `yes`, `no` or `unknown`, in any case.
+/// The opinion that a text begins with: `yes`, `no` or `unknown`, in any case. What a reasoning model
+/// thinks (`<think>...</think>`) is passed over. A text that has another of these words is none.
 ///
 /// ```
 /// use mneme::verifier::{Opinion, parse_opinion};
 ///
 /// assert_eq!(parse_opinion("**No**, the units differ."), Some(Opinion::No));
+/// assert_eq!(parse_opinion("<think>yes or no?</think> Yes."), Some(Opinion::Yes));
 /// assert_eq!(parse_opinion("Nobody knows"), None);
+/// assert_eq!(parse_opinion("yes, no or unknown?"), None);
 /// ```
 pub fn parse_opinion(text: &str) -> Option<Opinion> {
-    let text = text.trim_start_matches(|c: char| !c.is_alphanumeric());
-    let end = text.find(|c: char| !c.is_alphanumeric());
-    let word = &text[..end.unwrap_or(text.len())];
+    let text = text.trim_start();
+    let text = match text.strip_prefix("<think>") {
+        Some(thought) => thought.split_once("</think>")?.1,
+        None => text,
+    };
     let all = [Opinion::Yes, Opinion::No, Opinion::Unknown];
-    all.into_iter()
-        .find(|opinion| opinion.name().eq_ignore_ascii_case(word))
+    let opinion = |word: &str| {
+        let mut all = all.into_iter();
+        all.find(|opinion| opinion.name().eq_ignore_ascii_case(word))
+    };
+    let words = text.split(|c: char| !c.is_alphanumeric());
+    let mut words = words.filter(|word| !word.is_empty());
+    let said = opinion(words.next()?)?;
+    let differs = |word: &str| opinion(word).is_some_and(|other| other != said);
+    (!words.any(differs)).then_some(said)
 }

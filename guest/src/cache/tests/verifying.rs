@@ -200,7 +200,7 @@ fn a_link_keeps_the_lifetime_the_tags_and_the_metadata() {
         .into_iter()
         .find(|e| e.query == "two")
         .unwrap();
-    assert_eq!((copy.ttl, copy.created_at), (Some(60), 1040));
+    assert_eq!((copy.ttl, copy.created_at), (Some(100), 1000));
     assert_eq!(
         (copy.tags, &*copy.metadata),
         (vec!["t".to_owned()], r#"{"a":1}"#)

@@ -12,6 +12,7 @@ use crate::front::{Front, Kind, embed, embedded, now, vector_source};
 use crate::lanes::{Lane, Needs};
 use crate::observe::{Call, Stage, record_lookup};
 use crate::request::{Answer, Computed, Explained, GetRequest, Lookup, Miss, Origin};
+use crate::verifier::VerifyError;
 use std::sync::PoisonError;
 
 impl SemanticCache {
@@ -42,7 +43,7 @@ impl SemanticCache {
     /// Says how [`get`](Self::get) would answer a question now, and why: the same outcome by
     /// the same rules, with the `limit` (1 to 1,000) nearest entries, and the entry that answers
     /// if it is not one of them. Counts nothing and changes nothing. It asks the embedder even
-    /// if the exact layer answers; if the embedder fails, there are no candidates.
+    /// if the exact layer answers; if the embedder fails, there are no candidates. It asks the verifier too.
     ///
     /// # Errors
     ///
@@ -220,12 +221,17 @@ pub(crate) fn from_cache(hit: api::Hit) -> Answer {
     }
 }
 
-fn finish(answer: api::Lookup, embedder_error: Option<EmbedError>) -> Result<Lookup> {
+fn finish(
+    answer: api::Lookup,
+    embedder_error: Option<EmbedError>,
+    verifier_error: Option<VerifyError>,
+) -> Result<Lookup> {
     match answer {
         api::Lookup::Hit(hit) => Ok(Lookup::Hit(hit)),
         api::Lookup::Miss(miss) => Ok(Lookup::Miss(Miss {
             reason: miss.reason,
             embedder_error,
+            verifier_error,
         })),
         api::Lookup::NeedsEmbedding(_) | api::Lookup::NeedsVerification(_) | api::Lookup::Later => {
             Err(broken_promise())
@@ -305,14 +311,17 @@ async fn look_up_watched(
         (request.vector, error) = vector_source(front, call, query.text).await;
         (request, answer) = ask(Stage::Search, request).await?;
     }
+    let mut verifier_error = None;
     if let api::Lookup::NeedsVerification(candidate) = answer {
-        request.verification = verify(front, call, vec![candidate]).await.pop();
+        if let Some((said, failure)) = verify(front, call, vec![candidate]).await.pop() {
+            (request.verification, verifier_error) = (Some(said), failure);
+        }
         (request, answer) = ask(Stage::Search, request).await?;
     }
     if let Some(doubt) = take_doubt(&mut answer) {
         call.enter(|| front.cache().verify_later(request.context.clone(), doubt));
     }
-    let lookup = finish(answer, error)?;
+    let lookup = finish(answer, error, verifier_error)?;
     call.enter(|| record_lookup(&lookup));
     if wanted == Vector::OfMiss
         && !lookup.is_hit()
@@ -396,6 +405,7 @@ async fn look_up_many_watched(
             answers[at] = answer;
         }
     }
+    let mut failures: Vec<Option<VerifyError>> = vec![None; answers.len()];
     let (mut open, mut candidates) = (Vec::new(), Vec::new());
     for (at, answer) in answers.iter_mut().enumerate() {
         if let api::Lookup::NeedsVerification(candidate) = answer {
@@ -405,8 +415,9 @@ async fn look_up_many_watched(
     }
     if !candidates.is_empty() {
         let said = verify(front, call, candidates).await;
-        for (&at, verification) in open.iter().zip(said) {
+        for (&at, (verification, failure)) in open.iter().zip(said) {
             requests[at].verification = Some(verification);
+            failures[at] = failure;
         }
         let asked = open.iter().map(|&at| requests[at].clone()).collect();
         let (_, again) = ask(Stage::Search, asked).await?;
@@ -414,12 +425,13 @@ async fn look_up_many_watched(
             answers[at] = answer;
         }
     }
-    let each = answers.into_iter().zip(requests).zip(errors);
-    each.map(|((mut answer, request), error)| {
+    let failed = errors.into_iter().zip(failures);
+    let each = answers.into_iter().zip(requests).zip(failed);
+    each.map(|((mut answer, request), (error, failure))| {
         if let Some(doubt) = take_doubt(&mut answer) {
             call.enter(|| front.cache().verify_later(request.context, doubt));
         }
-        finish(answer, error)
+        finish(answer, error, failure)
     })
     .collect()
 }
@@ -464,14 +476,18 @@ async fn explain_watched(
         (request.vector, embedder_error) = vector_source(front, call, query.text).await;
         (request, answer) = ask(request).await?;
     }
+    let mut verifier_error = None;
     if let api::Explained::NeedsVerification(candidate) = answer {
-        request.verification = verify(front, call, vec![candidate]).await.pop();
+        if let Some((said, failure)) = verify(front, call, vec![candidate]).await.pop() {
+            (request.verification, verifier_error) = (Some(said), failure);
+        }
         (_, answer) = ask(request).await?;
     }
     match answer {
         api::Explained::Explanation(explanation) => Ok(Explained {
             explanation,
             embedder_error,
+            verifier_error,
         }),
         api::Explained::NeedsEmbedding(_)
         | api::Explained::NeedsVerification(_)

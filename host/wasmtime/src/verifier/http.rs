@@ -38,7 +38,7 @@ what to whom. Reply unknown if you cannot tell.";
 ///
 /// An endpoint gets a `POST` with the JSON object `{"namespace", "query", "entry_query", "response",
 /// "metadata", "similarity", "age_seconds"}`, and answers with status 200 and `{"opinion": "yes"}`, `no`
-/// or `unknown`. A chat is asked with temperature 0 for one of these three words. Anything else is an
+/// or `unknown`. A chat is asked with temperature 0 for one of these three words, and shown the first 8,000 characters of the response. Anything else is an
 /// error, and the candidate does not answer. Nothing is repeated.
 pub struct HttpVerifier {
     agent: Agent,
@@ -109,7 +109,7 @@ impl HttpVerifierBuilder {
         };
         let Some((url, shown)) = http::endpoint(&self.url, path) else {
             return Err(VerifyError::permanent(
-                "verify: the URL is none; write it with its scheme, as in http://localhost:9000/verify",
+                "verify: that is not a URL of http; write it with its scheme, as in http://localhost:9000/verify",
             ));
         };
         if self
@@ -172,6 +172,7 @@ impl HttpVerifier {
             VerifyError {
                 message: format!("verify: {}", unanswered.message),
                 retryable: unanswered.kind != Why::Broken,
+                down: true,
             }
         };
         let mut response = request.send_json(body).map_err(unanswered)?;
@@ -203,6 +204,7 @@ impl HttpVerifier {
                     }
                 ),
                 retryable,
+                down: !matches!(status.as_u16(), 400 | 413 | 422),
             });
         }
         body.map_err(unanswered)
@@ -239,7 +241,7 @@ impl HttpVerifier {
             Some(_) => "a chat whose reply begins with yes, no or unknown",
             None => r#"{"opinion": "yes"}, no or unknown"#,
         };
-        VerifyError::transient(format!(
+        VerifyError::of_candidate(format!(
             "verify: {} answered something else than {wanted}; check the URL and the model",
             self.shown
         ))
@@ -369,12 +371,12 @@ mod tests {
     #[test]
     fn what_is_no_opinion_is_an_error_without_secrets() {
         for (status, body, expected, retryable) in [
-            ("200 OK", "[]", "something else than", true),
+            ("200 OK", "[]", "something else than", false),
             (
                 "200 OK",
                 r#"{"opinion": "perhaps"}"#,
                 "something else than",
-                true,
+                false,
             ),
             (
                 "401 Unauthorized",

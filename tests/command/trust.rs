@@ -172,7 +172,7 @@ fn a_program_verifies() {
     );
     for (args, expected) in [
         (&["--verify-band", "0.7"][..], "need a verifier"),
-        (&["--verify", "true", "--verify-later"], "add --verify-band"),
+        (&["--verify", "true", "--verify-later"], "let serve do it"),
         (
             &["--verify", "true", "--verify-url", "http://h"],
             "give one of them",

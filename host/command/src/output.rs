@@ -85,6 +85,9 @@ impl Output {
         if let Some(error) = &miss.embedder_error {
             self.warn(&error.message);
         }
+        if let Some(error) = &miss.verifier_error {
+            self.warn(&error.message);
+        }
     }
 
     /// The error that stopped the command.

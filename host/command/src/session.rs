@@ -40,6 +40,7 @@ impl Session {
     }
 
     fn open_for(global: &Global, access: Access, texts: Texts) -> Result<Self> {
+        global.verifying.refuse_later("this command")?;
         let store = StoreUrl::choose(global.store.as_deref());
         let embedder = EmbedderSpec::choose(global.embedder.as_deref())?;
         Self::on(

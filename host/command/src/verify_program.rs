@@ -1,12 +1,14 @@
 //! `--verify PROGRAM`.
 
+use std::collections::BTreeSet;
 use std::process::Stdio;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mneme::Candidate;
 use mneme::verifier::{Opinion, Verifier, VerifyError, describe, parse_opinion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 /// More of what a program prints is not read.
@@ -33,13 +35,18 @@ impl Program {
             true => ("cmd", "/C"),
             false => ("sh", "-c"),
         };
-        let mut child = Command::new(shell)
+        let mut command = Command::new(shell);
+        command
             .args([option, &self.line])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .kill_on_drop(true)
+            .kill_on_drop(true);
+        #[cfg(unix)]
+        command.process_group(0);
+        let mut child = command
             .spawn()
             .map_err(|error| format!("the program was not started: {error}"))?;
+        let group = Group::of(&child);
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         let ask = async {
             if let Some(mut stdin) = stdin {
@@ -54,8 +61,13 @@ impl Program {
             }
             Ok::<_, std::io::Error>(said)
         };
-        let ((), said) = tokio::join!(ask, listen);
-        let status = child.wait().await;
+        // What the program has started and left behind may hold its output open.
+        let end = async {
+            let status = child.wait().await;
+            drop(group);
+            status
+        };
+        let ((), said, status) = tokio::join!(ask, listen, end);
         let status = status.map_err(|error| format!("the program's end was not seen: {error}"))?;
         if !status.success() {
             return Err(format!("the program failed: {status}"));
@@ -64,9 +76,57 @@ impl Program {
     }
 }
 
+/// The processes of a program, which end with this.
+struct Group(Option<u32>);
+
+/// The groups of programs that run.
+static RUNNING: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        let leader = child.id();
+        running().extend(leader);
+        Self(leader)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0 {
+            running().remove(&leader);
+            kill(leader);
+        }
+    }
+}
+
+fn running() -> MutexGuard<'static, BTreeSet<u32>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends all programs, before this one ends.
+pub fn end_all() {
+    for leader in std::mem::take(&mut *running()) {
+        kill(leader);
+    }
+}
+
+/// Ends a program and all that it has started.
+fn kill(leader: u32) {
+    #[cfg(unix)]
+    if let Some(group) = i32::try_from(leader)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw)
+    {
+        // Nobody may be left.
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
+    #[cfg(not(unix))]
+    let _ = leader;
+}
+
 impl Verifier for Program {
     fn name(&self) -> &str {
-        &self.line
+        "--verify"
     }
 
     fn verify(&self, candidate: &Candidate) -> Result<Opinion, VerifyError> {
@@ -128,8 +188,20 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_hangs_is_ended() {
-        let message = verify("exec sleep 600", 1).unwrap_err().message;
+    fn a_program_that_hangs_is_ended_with_all_that_it_has_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let pid = folder.path().join("pid");
+        let line = format!("sleep 600 & echo $! > {}; cat | sleep 600", pid.display());
+        let message = verify(&line, 1).unwrap_err().message;
         assert!(message.contains("within 1s"), "{message}");
+        let is_alive = |pid: &str| {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+            // A zombie has ended.
+            stat.is_ok_and(|stat| !stat.contains(") Z "))
+        };
+        let pid = std::fs::read_to_string(pid).unwrap();
+        assert!(!is_alive(&pid), "{pid}");
+        // What is left behind keeps nobody waiting.
+        assert_eq!(verify("sleep 600 & echo yes", 60), Ok(Opinion::Yes));
     }
 }

@@ -7,6 +7,7 @@ use mneme::Builder;
 use mneme::verifier::{HttpVerifier, Verifier};
 
 use super::seconds;
+use crate::embedder_spec::guard;
 use crate::verify_program::Program;
 
 const HEADING: &str = "Verifying answers";
@@ -20,7 +21,7 @@ pub struct Verifying {
     #[arg(long, global = true, value_name = "PROGRAM", help_heading = HEADING)]
     pub verify: Option<String>,
 
-    /// Ask this service instead, with the same object: an URL, which answers {"opinion": "yes"}, or
+    /// Ask this service instead, with the same object: a URL, which answers {"opinion": "yes"}, or
     /// `openai:BASE_URL,MODEL`, a language model behind an OpenAI-compatible API of chats. The key is
     /// $MNEME_VERIFY_KEY
     #[arg(long, global = true, value_name = "URL", help_heading = HEADING)]
@@ -31,7 +32,8 @@ pub struct Verifying {
     #[arg(long, global = true, value_name = "T", allow_negative_numbers = true, help_heading = HEADING)]
     pub verify_band: Option<f32>,
 
-    /// Ask about those afterwards: the look-up misses, and the same question is answered next time
+    /// Ask about those afterwards: the look-up misses, and the same question is answered next time.
+    /// Only in serve, which goes on
     #[arg(long, global = true, help_heading = HEADING)]
     pub verify_later: bool,
 
@@ -46,7 +48,8 @@ impl Verifying {
         if let Some(verifier) = self.verifier()? {
             builder = builder
                 .boxed_verifier(verifier)
-                .verify_timeout(self.timeout());
+                // The program or the request has its own limit, and tells more.
+                .verify_timeout(guard(self.timeout()));
         } else if self.verify_band.is_some() || self.verify_later {
             bail!("--verify-band and --verify-later need a verifier; add --verify or --verify-url");
         }
@@ -60,6 +63,24 @@ impl Verifying {
             builder = builder.verify_later(true);
         }
         Ok(builder)
+    }
+
+    /// Refuses a verifier, for commands that ask none.
+    pub fn refuse(&self, command: &str) -> Result<()> {
+        if self.verify.is_some() || self.verify_url.is_some() || self.verify_band.is_some() {
+            bail!("{command} asks no verifier; leave --verify, --verify-url and --verify-band out");
+        }
+        self.refuse_later(command)
+    }
+
+    /// Refuses what needs time after the answer.
+    pub fn refuse_later(&self, command: &str) -> Result<()> {
+        if self.verify_later {
+            bail!(
+                "{command} ends before anything could be verified later; leave --verify-later out, or let serve do it"
+            );
+        }
+        Ok(())
     }
 
     fn timeout(&self) -> Duration {

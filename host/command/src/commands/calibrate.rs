@@ -38,6 +38,7 @@ struct Unlabelled {
 
 /// `calibrate`
 pub fn calibrate(global: &Global, out: Output, args: &Calibrate) -> Result<u8> {
+    global.verifying.refuse("calibrate")?;
     picture::check_name("calibrate", args.plot.as_deref())?;
     let target = |path| Target::optional("calibrate", path, global);
     let (table, plot) = (target(args.csv.as_ref())?, target(args.plot.as_ref())?);

@@ -30,6 +30,7 @@ struct Faq {
 
 /// `demo`. Ignores the environment, so it does not fill the cache that $MNEME_STORE names.
 pub fn demo(global: &Global, out: Output) -> Result<u8> {
+    global.verifying.refuse("demo")?;
     let spec = EmbedderSpec::parse(global.embedder.as_deref().unwrap_or("minilm"))?;
     let folder = stage(tempfile::tempdir).context("demo: cannot make a temporary directory")?;
     let store = match &global.store {
@@ -41,7 +42,10 @@ pub fn demo(global: &Global, out: Output) -> Result<u8> {
     };
     let namespace = global.namespace.as_deref().unwrap_or("demo");
     let session = Session::with(&store, &spec, global.embed_timeout(), |builder| {
-        Ok(builder.similarity_threshold(THRESHOLD))
+        Ok(global
+            .comparing
+            .apply(builder)
+            .similarity_threshold(THRESHOLD))
     })?;
     let kept = global.store.is_some().then_some(namespace);
     report::begin(out, &session, &store, kept)?;

@@ -24,6 +24,9 @@ pub fn explain(global: &Global, out: Output, args: &Explain) -> Result<u8> {
     if let Some(error) = &explained.embedder_error {
         out.warn(&error.message);
     }
+    if let Some(error) = &explained.verifier_error {
+        out.warn(&error.message);
+    }
     let explanation = &explained.explanation;
     out.result(
         || json::value(&json::Explanation::from(&explained)),
@@ -186,7 +189,7 @@ fn text(explanation: &Explanation) -> String {
         if entry.partial {
             let _ = writeln!(
                 text,
-                " entry {}: a question is longer than 8 KiB, and its middle was not compared",
+                " entry {}: a question is longer than 8 KiB or 2,048 words, and its middle was not compared",
                 entry.id
             );
         }

@@ -65,6 +65,7 @@ struct Summary {
 
 /// `judge`
 pub fn judge(global: &Global, out: Output, args: &Judge) -> Result<u8> {
+    global.verifying.refuse("judge")?;
     let lines = json_lines::read::<Line>("judge", &args.pairs, SHAPE)?;
     let pairs: Vec<Pair> = lines
         .iter()

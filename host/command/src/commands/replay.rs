@@ -32,6 +32,7 @@ const SHAPE: &str = "{\"query\": ...}, optionally with label, response, namespac
 
 /// `replay`
 pub fn replay(global: &Global, out: Output, args: &args::Replay) -> Result<u8> {
+    global.verifying.refuse("replay")?;
     picture::check_name("replay", args.plot.as_deref())?;
     let target = |path| Target::optional("replay", path, global);
     let (table, plot) = (target(args.csv.as_ref())?, target(args.plot.as_ref())?);

@@ -90,7 +90,7 @@ struct Judged {
     accepted: bool,
     /// Why it must not answer, by the words of its question.
     vetoes: Vec<Veto>,
-    /// Whether a question is longer than 8 KiB, and only its first and last 4 KiB were compared.
+    /// Whether a question is longer than 8 KiB or 2,048 words, and its middle was not compared.
     partial: bool,
     /// `answers`, `outranked`, `below_threshold`, `expired`, `other_tags`, `too_old`, `low_confidence`,
     /// `refused`, `vetoed`, `untried` or `unverified`.

@@ -181,7 +181,11 @@ pub fn asked(out: Output, asked: &Asked) -> Result<()> {
                 let line = format!("nearest: {}", nearest.query);
                 below(match asked.question.answer {
                     Some(answer) if answer == nearest.query => {
-                        style(format!("{line} (right, but below the threshold)")).yellow()
+                        let why = match nearest.similarity < THRESHOLD {
+                            true => "below the threshold",
+                            false => "vetoed",
+                        };
+                        style(format!("{line} (right, but {why})")).yellow()
                     }
                     Some(answer) => style(format!("{line} (not {answer})")).yellow(),
                     None => style(line).dim(),

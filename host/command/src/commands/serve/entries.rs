@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use mneme::embedder::EmbedError;
+use mneme::verifier::VerifyError;
 use mneme::{Error, GetRequest, Lookup, PutRequest, VetoKind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -104,6 +105,11 @@ fn hide(failure: &mut Option<EmbedError>) -> Option<Logged> {
     Some(Logged(format!("the embedder failed: {message}")))
 }
 
+/// The verifier's failure, for the log.
+fn of_verifier(error: &VerifyError) -> Logged {
+    Logged(format!("the verifier failed: {error}"))
+}
+
 fn answer(result: impl Serialize, log: Option<Logged>) -> Response {
     let mut response = Json(result).into_response();
     if let Some(log) = log {
@@ -130,7 +136,9 @@ pub async fn get(
     let request = question.request(namespace)?;
     let mut lookup = served.call(served.cache.get(request)).await?;
     let log = match &mut lookup {
-        Lookup::Miss(miss) => hide(&mut miss.embedder_error),
+        Lookup::Miss(miss) => {
+            hide(&mut miss.embedder_error).or_else(|| miss.verifier_error.as_ref().map(of_verifier))
+        }
         Lookup::Hit(_) => None,
     };
     Ok(answer(json::Lookup::from(&lookup), log))
@@ -197,7 +205,8 @@ pub async fn explain(
     let request = question.request(namespace)?;
     let explain = served.cache.explain(request, body.limit);
     let mut explained = served.call(explain).await?;
-    let log = hide(&mut explained.embedder_error);
+    let log = hide(&mut explained.embedder_error)
+        .or_else(|| explained.verifier_error.as_ref().map(of_verifier));
     Ok(answer(json::Explanation::from(&explained), log))
 }
 

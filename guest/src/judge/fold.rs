@@ -86,7 +86,7 @@ impl Folded {
     /// A letter or a sign.
     fn push_folded(&mut self, c: char, at: usize, alike: &Alike) {
         let mut buffer = [0; 4];
-        let mut bytes = &*c.encode_utf8(&mut buffer).as_bytes();
+        let mut bytes: &[u8] = c.encode_utf8(&mut buffer).as_bytes();
         let like = alike.get(c);
         if !like.is_empty() {
             bytes = like;

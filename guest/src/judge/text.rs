@@ -23,7 +23,7 @@ const GAP: usize = 5;
 pub struct Hit(pub u64);
 
 impl Hit {
-    fn new(sense: Sense, negated: bool, span: Span) -> u64 {
+    fn pack(sense: Sense, negated: bool, span: Span) -> u64 {
         item(sense.key() << 1 | u32::from(negated), span.0 << 16 | span.1)
     }
 
@@ -187,7 +187,7 @@ impl<'a> Text<'a> {
                 let before = self.hits.len();
                 while let Some(phrase) = next {
                     if phrase.is_same(found) && phrase.sense != Sense::NONE {
-                        self.hits.push(Hit::new(phrase.sense, negated, (at, last)));
+                        self.hits.push(Hit::pack(phrase.sense, negated, (at, last)));
                     }
                     next = self.language.phrase(phrase.next);
                 }

@@ -185,7 +185,7 @@ fn codes_stay_where_memory_is_too_short_for_vectors() {
     }
     let holds_all = |cache: &SemanticCache| {
         for n in (0..LONG_ROWS).step_by(7_001) {
-            let found = cache.get(&format!("in other words {n}")).unwrap().hit();
+            let found = cache.get(format!("in other words {n}")).unwrap().hit();
             assert_eq!(found.unwrap().query, format!("question {n}"));
         }
         let stats = cache.stats(None).unwrap();

@@ -263,7 +263,7 @@ fn a_script_of_operations_gives_the_same_lines_as_in_wasmtime(_: Built) {
 }
 
 fn open(options: &Value, clock: &ManualClock) -> SemanticCache {
-    let mut builder = mneme_tests::builder()
+    let mut builder = SemanticCache::builder()
         .store(MemoryStore::new())
         .embedder(Precomputed::new("script-1", 24))
         .similarity_threshold(options["similarityThreshold"].as_f64().unwrap() as f32)

@@ -208,6 +208,13 @@ fn swapped(pair: &Pair) -> Option<Evidence> {
         return None;
     }
     let (first, last) = (at(&a, start), at(&a, end - 1));
+    // `in Rome in summer`
+    let marker = start.checked_sub(1).map(|before| at(&a, before));
+    let marker = marker.filter(|at| tokens.is(*at, class::MARKER));
+    let is_list = |from: usize, to: usize| {
+        to == from + 1
+            && marker.is_some_and(|marker| tokens.stem(marker) == tokens.stem(at(&a, from)))
+    };
     let has_part =
         |from: usize, to: usize| (from..to).any(|place| tokens.at(at(&a, place)).is_content());
     for lengths in 0..LONGEST_PART * LONGEST_PART {
@@ -219,6 +226,7 @@ fn swapped(pair: &Pair) -> Option<Evidence> {
             && equal(from, start + back, to - from)
             && has_part(start, from)
             && has_part(to, end)
+            && !is_list(from, to)
             && !tokens.any(at(&a, from)..at(&a, to), class::JOINER)
             && (first..last).all(|at| !tokens.at(at).comma)
         {

@@ -44,41 +44,27 @@ pub enum Kind {
     Vetoes(VetoKind),
 }
 
+/// The name of misses.
+const MISSES: &str = "misses";
+
+/// The kinds, and their names in the store.
+const KINDS: [(Kind, &str); 13] = [
+    (Kind::HitsExact, "hits_exact"),
+    (Kind::HitsSemantic, "hits_semantic"),
+    (Kind::Misses, MISSES),
+    (Kind::Evictions, "evictions"),
+    (Kind::Expirations, "expirations"),
+    (Kind::Vetoes(VetoKind::Opposites), "vetoes_opposites"),
+    (Kind::Vetoes(VetoKind::Negation), "vetoes_negation"),
+    (Kind::Vetoes(VetoKind::Numbers), "vetoes_numbers"),
+    (Kind::Vetoes(VetoKind::Dates), "vetoes_dates"),
+    (Kind::Vetoes(VetoKind::Identifiers), "vetoes_identifiers"),
+    (Kind::Vetoes(VetoKind::Roles), "vetoes_roles"),
+    (Kind::Vetoes(VetoKind::Names), "vetoes_names"),
+    (Kind::Vetoes(VetoKind::QuestionWord), "vetoes_question_word"),
+];
+
 impl Kind {
-    const ALL: [Kind; 13] = [
-        Kind::HitsExact,
-        Kind::HitsSemantic,
-        Kind::Misses,
-        Kind::Evictions,
-        Kind::Expirations,
-        Kind::Vetoes(VetoKind::Opposites),
-        Kind::Vetoes(VetoKind::Negation),
-        Kind::Vetoes(VetoKind::Numbers),
-        Kind::Vetoes(VetoKind::Dates),
-        Kind::Vetoes(VetoKind::Identifiers),
-        Kind::Vetoes(VetoKind::Roles),
-        Kind::Vetoes(VetoKind::Names),
-        Kind::Vetoes(VetoKind::QuestionWord),
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Kind::HitsExact => "hits_exact",
-            Kind::HitsSemantic => "hits_semantic",
-            Kind::Misses => "misses",
-            Kind::Evictions => "evictions",
-            Kind::Expirations => "expirations",
-            Kind::Vetoes(VetoKind::Opposites) => "vetoes_opposites",
-            Kind::Vetoes(VetoKind::Negation) => "vetoes_negation",
-            Kind::Vetoes(VetoKind::Numbers) => "vetoes_numbers",
-            Kind::Vetoes(VetoKind::Dates) => "vetoes_dates",
-            Kind::Vetoes(VetoKind::Identifiers) => "vetoes_identifiers",
-            Kind::Vetoes(VetoKind::Roles) => "vetoes_roles",
-            Kind::Vetoes(VetoKind::Names) => "vetoes_names",
-            Kind::Vetoes(VetoKind::QuestionWord) => "vetoes_question_word",
-        }
-    }
-
     fn of(self, counters: &mut Counters) -> &mut u64 {
         match self {
             Kind::HitsExact => &mut counters.hits_exact,
@@ -124,7 +110,7 @@ pub const ZERO: Counters = Counters {
 
 /// Adds `more` to `sum`.
 pub fn add(sum: &mut Counters, mut more: Counters) {
-    for kind in Kind::ALL {
+    for (kind, _) in KINDS {
         let sum = kind.of(sum);
         *sum = sum.saturating_add(*kind.of(&mut more));
     }
@@ -164,10 +150,10 @@ impl PendingCounters {
         update(store, |stored| {
             for (namespace, counters) in &self.counts {
                 let mut counters = *counters;
-                for kind in Kind::ALL {
+                for (kind, name) in KINDS {
                     let n = *kind.of(&mut counters);
                     if n > 0 {
-                        let key = format!("{namespace}:{}", kind.name());
+                        let key = format!("{namespace}:{name}");
                         let before = stored.get(&key).and_then(Value::as_u64).unwrap_or(0);
                         stored.insert(key, before.saturating_add(n).into());
                     }
@@ -192,7 +178,7 @@ impl PendingCounters {
             let Some((namespace, name)) = key.rsplit_once(':') else {
                 continue;
             };
-            let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.name() == name) else {
+            let Some((kind, _)) = KINDS.into_iter().find(|(_, known)| *known == name) else {
                 continue;
             };
             let count = kind.of(totals.entry(namespace.into()).or_insert(ZERO));
@@ -223,18 +209,17 @@ fn sum_up(stored: &mut Map<String, Value>) {
     if stored.keys().map(String::len).sum::<usize>() <= MAX_KEY_BYTES {
         return;
     }
-    let misses = Kind::Misses.name();
-    let others = format!("{OTHERS}:{misses}");
+    let others = format!("{OTHERS}:{MISSES}");
     let told_apart: BTreeSet<String> = stored
         .keys()
         .filter_map(|key| key.rsplit_once(':'))
-        .filter(|(_, name)| *name != misses)
+        .filter(|(_, name)| *name != MISSES)
         .map(|(namespace, _)| namespace.to_owned())
         .collect();
     let mut sum = stored.get(&others).and_then(Value::as_u64).unwrap_or(0);
     stored.retain(|key, count| match (key.rsplit_once(':'), count.as_u64()) {
         (Some((namespace, name)), Some(count))
-            if name == misses && namespace != OTHERS && !told_apart.contains(namespace) =>
+            if name == MISSES && namespace != OTHERS && !told_apart.contains(namespace) =>
         {
             sum = sum.saturating_add(count);
             false

@@ -120,7 +120,10 @@ export interface JudgedEntry {
    * layer.
    */
   vetoes: Veto[];
-  /** Whether a question was longer than 8 KiB: only its first and its last 4 KiB were compared. */
+  /**
+   * Whether a question was longer than 8 KiB or 2,048 words: only the first and the last part of it
+   * were compared, 4 KiB each at most.
+   */
   partial: boolean;
   verdict: Verdict;
 }

@@ -49,7 +49,10 @@ export interface Veto {
 export interface Judgement {
   /** At most one of each kind, in the order of the kinds. None: the entry may answer. */
   vetoes: Veto[];
-  /** Whether a text was longer than 8 KiB: only its first and its last 4 KiB were compared. */
+  /**
+   * Whether a text was longer than 8 KiB or 2,048 words: only the first and the last part of it were
+   * compared, 4 KiB each at most.
+   */
   partial: boolean;
 }
 

@@ -109,6 +109,11 @@ pub fn number(value: f32) -> Value {
         .map_or(Value::Null, |value| json!(value))
 }
 
+/// A name of the contract as people read it.
+pub fn words(name: &str) -> String {
+    name.replace('_', " ")
+}
+
 /// A count with its noun.
 pub fn counted(count: u64, singular: &str, plural: &str) -> String {
     let noun = if count == 1 { singular } else { plural };

@@ -81,7 +81,7 @@ pub fn rule(explanation: &Explanation) -> String {
                 "entry {} is {:.3} similar, and its question says something else ({}): {:?} where this one has {:?}",
                 entry.id,
                 entry.similarity,
-                veto.kind.name().replace('_', " "),
+                output::words(veto.kind.name()),
                 veto.entry,
                 veto.query
             ),
@@ -171,7 +171,7 @@ fn text(explanation: &Explanation) -> String {
                 (false, true) => "accepts".into(),
                 (false, false) => "refuses".to_owned(),
             },
-            entry.verdict.name().replace('_', " "),
+            output::words(entry.verdict.name()),
         ]);
     }
     let _ = writeln!(text, "\n{}", table.trim_fmt());
@@ -181,7 +181,7 @@ fn text(explanation: &Explanation) -> String {
                 text,
                 " entry {}, {}: {:?} here, {:?} there",
                 entry.id,
-                veto.kind.name().replace('_', " "),
+                output::words(veto.kind.name()),
                 veto.query,
                 veto.entry
             );

@@ -198,7 +198,7 @@ pub fn asked(out: Output, asked: &Asked) -> Result<()> {
                             "vetoed: {:?} there, {:?} here ({})",
                             veto.entry,
                             veto.query,
-                            veto.kind.name().replace('_', " ")
+                            output::words(veto.kind.name())
                         ))
                         .cyan(),
                     );

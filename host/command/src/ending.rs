@@ -1,10 +1,16 @@
-//! What a signal that ends the command leaves behind: nothing on disk.
+//! What the command leaves behind: nothing on disk, and no program that it has started.
 
 #[cfg(unix)]
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-/// From now on, SIGHUP, SIGINT and SIGTERM end the process as they do by default, after the temporary
-/// files and folders are removed. A signal that whoever started the process ignores stays ignored.
+/// Removes temporary files and folders, and ends the programs of `--verify`.
+pub fn clean_up() {
+    mneme::store::staged::remove_all();
+    crate::verify_program::end_all();
+}
+
+/// From now on, SIGHUP, SIGINT and SIGTERM end the process as they do by default, after
+/// [`clean_up`]. A signal that whoever started the process ignores stays ignored.
 ///
 /// Where signals cannot be waited for, they end it at once.
 #[cfg(unix)]
@@ -18,7 +24,7 @@ pub fn leave_nothing_behind() {
             return;
         };
         if let Some(signal) = signals.forever().next() {
-            mneme::store::staged::remove_all();
+            clean_up();
             // It ends the process.
             let _ = signal_hook::low_level::emulate_default_handler(signal);
         }

@@ -43,8 +43,7 @@ fn main() -> ExitCode {
     }
     let ended = commands::dispatch(&args, out);
     // `serve` may have left threads whose calls hang.
-    mneme::store::staged::remove_all();
-    verify_program::end_all();
+    ending::clean_up();
     match ended {
         Ok(code) => ExitCode::from(code),
         // The reader of the output has closed it.

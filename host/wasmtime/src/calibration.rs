@@ -70,6 +70,15 @@ pub struct Scored {
     pub same: bool,
 }
 
+impl From<&Judged> for Scored {
+    fn from(pair: &Judged) -> Self {
+        Scored {
+            similarity: pair.similarity.filter(|_| pair.vetoes.is_empty()),
+            same: pair.same,
+        }
+    }
+}
+
 /// How questions are compared: as a cache with these options does. However its index holds vectors, it
 /// compares answers as float32.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,12 +114,8 @@ pub fn score(
     comparison: Comparison,
     progress: impl FnMut(usize, usize),
 ) -> Result<Vec<Scored>> {
-    let judged = judge(pairs, embedder, comparison, progress)?.into_iter();
-    let scored = judged.map(|pair| Scored {
-        similarity: pair.similarity.filter(|_| pair.vetoes.is_empty()),
-        same: pair.same,
-    });
-    Ok(scored.collect())
+    let judged = judge(pairs, embedder, comparison, progress)?;
+    Ok(judged.iter().map(Scored::from).collect())
 }
 
 /// As [`score`], with the vetoes of each pair.

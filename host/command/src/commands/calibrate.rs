@@ -3,16 +3,15 @@
 use std::fmt::Write;
 
 use anyhow::{Context, Result, bail};
-use mneme::calibration::{self, Curve, Goal, Pair, Point};
+use mneme::calibration::{Curve, Goal, Pair, Point, Scored};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::judge::judge_pairs;
 use crate::args::{Calibrate, Global, MetricName};
-use crate::embedder_spec::{EmbedderSpec, Texts};
 use crate::json_lines;
 use crate::output::{self, Output};
 use crate::picture;
-use crate::progress;
 use crate::target::Target;
 use crate::thresholds_plot::{Line, Plot};
 
@@ -43,17 +42,9 @@ pub fn calibrate(global: &Global, out: Output, args: &Calibrate) -> Result<u8> {
     let target = |path| Target::optional("calibrate", path, global);
     let (table, plot) = (target(args.csv.as_ref())?, target(args.plot.as_ref())?);
     let pairs = read(args)?;
-    let spec = EmbedderSpec::choose(global.embedder.as_deref())?;
-    spec.warn_of_cuts(out);
-    let embedder = spec.guarded(global.embed_timeout(), Texts::Many)?;
-    let bar = progress::bar(out);
-    progress::style(&bar, progress::TEXTS);
-    let comparison = global.comparing.comparison();
-    let scored = calibration::score(&pairs, &embedder, comparison, |done, all| {
-        progress::show(&bar, done as u64, all as u64);
-    });
-    bar.finish_and_clear();
-    let curve = Curve::of(&scored.context("calibrate")?).context("calibrate")?;
+    let (judged, embedder) = judge_pairs("calibrate", global, out, &pairs)?;
+    let scored: Vec<Scored> = judged.iter().map(Scored::from).collect();
+    let curve = Curve::of(&scored).context("calibrate")?;
     let goal = Goal {
         min_precision: args.min_precision,
         min_recall: args.min_recall,
@@ -71,7 +62,7 @@ pub fn calibrate(global: &Global, out: Output, args: &Calibrate) -> Result<u8> {
         curve: &curve,
         best: &best,
         metric: args.metric,
-        embedder: embedder.fingerprint(),
+        embedder: &embedder,
     };
     out.result(|| found.json(), || found.text())?;
     Ok(0)
@@ -295,7 +286,6 @@ fn draw(curve: &Curve, best: &Point) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mneme::calibration::Scored;
 
     #[test]
     fn tables_are_short_and_round() {

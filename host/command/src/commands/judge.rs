@@ -63,6 +63,26 @@ struct Summary {
     embedder: String,
 }
 
+/// What the cache makes of pairs, and the fingerprint of the embedder that the command has chosen.
+pub(super) fn judge_pairs(
+    command: &'static str,
+    global: &Global,
+    out: Output,
+    pairs: &[Pair],
+) -> Result<(Vec<Judged>, String)> {
+    let spec = EmbedderSpec::choose(global.embedder.as_deref())?;
+    spec.warn_of_cuts(out);
+    let embedder = spec.guarded(global.embed_timeout(), Texts::Many)?;
+    let bar = progress::bar(out);
+    progress::style(&bar, progress::TEXTS);
+    let comparison = global.comparing.comparison();
+    let judged = calibration::judge(pairs, &embedder, comparison, |done, all| {
+        progress::show(&bar, done as u64, all as u64);
+    });
+    bar.finish_and_clear();
+    Ok((judged.context(command)?, embedder.fingerprint().to_owned()))
+}
+
 /// `judge`
 pub fn judge(global: &Global, out: Output, args: &Judge) -> Result<u8> {
     global.verifying.refuse("judge")?;
@@ -75,20 +95,10 @@ pub fn judge(global: &Global, out: Output, args: &Judge) -> Result<u8> {
             same: line.same.unwrap_or_default(),
         })
         .collect();
-    let spec = EmbedderSpec::choose(global.embedder.as_deref())?;
-    spec.warn_of_cuts(out);
-    let embedder = spec.guarded(global.embed_timeout(), Texts::Many)?;
-    let bar = progress::bar(out);
-    progress::style(&bar, progress::TEXTS);
-    let comparison = global.comparing.comparison();
-    let judged = calibration::judge(&pairs, &embedder, comparison, |done, all| {
-        progress::show(&bar, done as u64, all as u64);
-    });
-    bar.finish_and_clear();
-    let judged = judged.context("judge")?;
+    let (judged, embedder) = judge_pairs("judge", global, out, &pairs)?;
     let mut summary = Summary {
         threshold: args.threshold,
-        embedder: embedder.fingerprint().to_owned(),
+        embedder,
         ..Summary::default()
     };
     let mut found = Vec::with_capacity(lines.len());
@@ -220,7 +230,7 @@ fn table<'a>(rows: impl Iterator<Item = (u64, &'a Line, &'a Judged)>, threshold:
 
 fn because(judged: &Judged, threshold: f32) -> String {
     let veto = |veto: &Veto| {
-        let kind = veto.kind.name().replace('_', " ");
+        let kind = output::words(veto.kind.name());
         format!("{kind}: {:?}, {:?}", veto.entry, veto.query)
     };
     match judged.similarity {

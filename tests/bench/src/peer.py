@@ -115,11 +115,11 @@ class Cache(Peer):
     def open(self, exact, row, namespaces, tenant):
         """Opens, and answers one exact and one semantic look-up."""
         vector, query = self.vector(row), question(exact)
-        name, other = self.namespace(exact, namespaces), self.namespace(tenant, namespaces)
+        own, other = self.namespace(exact, namespaces), self.namespace(tenant, namespaces)
         start = clock()
         self.cache = self.connect(self.backend, self.dtype)
         opened = clock()
-        assert self.cache.get(query, namespace=name) is not None, query
+        assert self.cache.get(query, namespace=own) is not None, query
         answered = clock()
         self.cache.get("the first in other words", embedding=vector, namespace=other)
         done = clock()
@@ -150,11 +150,11 @@ class Cache(Peer):
 
     def semantic(self, rows, namespaces, tenant):
         times, found, warm = [], [], min(WARM, len(rows))
-        name = self.namespace(tenant, namespaces)
+        namespace = self.namespace(tenant, namespaces)
         for row in rows[:warm] + rows:
             query, vector = f"what do people say of {name(row)}", self.vector(row)
             start = clock()
-            hit = self.cache.get(query, embedding=vector, namespace=name)
+            hit = self.cache.get(query, embedding=vector, namespace=namespace)
             times.append(clock() - start)
             found.append(None if hit is None else int(hit.response.rsplit(" ", 1)[1]))
         return {"times": times[warm:], "found": found[warm:]}

@@ -1,9 +1,9 @@
 //! Explaining how a question is answered, without answering it.
 
 use super::candidates::{Ready, Shown, Sought};
-use super::judging::{Asked, Ending, Judging, MOST_VETOED, candidate, miss_reason};
+use super::judging::{Asked, Case, Ending, Judging, MOST_VETOED, candidate, miss_reason};
 use super::lookup::{Path, Question, age, stored};
-use super::{Cache, Open, is_expired, is_stale};
+use super::{Cache, Open, is_expired};
 use crate::error::{Result, invalid};
 use crate::host::{Host, Now};
 use crate::policy;
@@ -137,7 +137,7 @@ impl Open {
                 return ControlFlow::Continue(());
             }
             let may_answer = similarity >= reach;
-            let mut judgement = open.explain_similar(host, &judging, &entry, similarity, now);
+            let mut judgement = Judged::from(open.case(host, &judging, &entry, similarity, now));
             if similarity < threshold {
                 reason = MissReason::BelowThreshold;
             } else if is_judged {
@@ -200,17 +200,10 @@ impl Open {
         accepted: bool,
         now: Now,
     ) -> JudgedEntry {
-        let verdict = if is_stale(entry.created_at, entry.ttl, now) {
-            Verdict::Expired
-        } else if !asked.is_tagged(&entry) {
-            Verdict::OtherTags
-        } else if asked.is_too_old(&entry, now) {
-            Verdict::TooOld
-        } else if accepted {
-            Verdict::Answers
-        } else {
-            Verdict::Refused
-        };
+        let verdict = asked.against(&entry, now).unwrap_or(match accepted {
+            true => Verdict::Answers,
+            false => Verdict::Refused,
+        });
         let judged = Judged {
             confidence: self.confidence(host, 1.0, &entry, now),
             accepted,
@@ -222,29 +215,6 @@ impl Open {
         };
         judged_entry(entry, 1.0, judged, now)
     }
-
-    /// A judgement of a look-up stops at the first reason against the entry; an explanation gives all.
-    fn explain_similar(
-        &self,
-        host: &impl Host,
-        judging: &Judging,
-        entry: &Entry,
-        similarity: f32,
-        now: Now,
-    ) -> Judged {
-        let judged = self.judge(host, judging, entry, similarity, now);
-        let judged = judged.map_err(|refusal| refusal.verdict);
-        Judged {
-            confidence: judged.unwrap_or_else(|_| self.confidence(host, similarity, entry, now)),
-            accepted: match judged {
-                Ok(_) | Err(Verdict::LowConfidence) => true,
-                Err(Verdict::Refused) => false,
-                Err(_) => self.accepts(host, &judging.asked.query, entry, similarity, now),
-            },
-            words: judging.vetoes(entry),
-            verdict: judged.err().unwrap_or(Verdict::Answers),
-        }
-    }
 }
 
 /// Everything that decides whether an entry answers, beside its similarity.
@@ -253,6 +223,18 @@ struct Judged {
     accepted: bool,
     words: Judgement,
     verdict: Verdict,
+}
+
+/// A look-up stops at the first reason against an entry; an explanation gives all.
+impl<H: Host> From<Case<'_, '_, H>> for Judged {
+    fn from(case: Case<'_, '_, H>) -> Self {
+        Judged {
+            verdict: case.verdict(),
+            confidence: case.confidence(),
+            accepted: case.is_accepted(),
+            words: case.into_words(),
+        }
+    }
 }
 
 fn judged_entry(entry: Entry, similarity: f32, judged: Judged, now: Now) -> JudgedEntry {

@@ -7,7 +7,7 @@ use crate::judge::{Judge, Kinds};
 use crate::policy;
 use crate::types::{
     Candidate, Entry, Judgement, MissReason, Opinion, ValidatorRule, Verdict, Verification,
-    Verifying, Veto,
+    Verifying,
 };
 use std::cell::OnceCell;
 
@@ -26,15 +26,28 @@ pub(super) struct Asked {
 
 impl Asked {
     /// Whether an entry carries every tag that is asked for.
-    pub fn is_tagged(&self, entry: &Entry) -> bool {
+    fn is_tagged(&self, entry: &Entry) -> bool {
         self.tags.iter().all(|tag| entry.tags.contains(tag))
     }
 
     /// Whether an entry is older than the request takes. The age of one that a wrong clock has dated
     /// is not known.
-    pub fn is_too_old(&self, entry: &Entry, now: Now) -> bool {
+    fn is_too_old(&self, entry: &Entry, now: Now) -> bool {
         self.max_age
             .is_some_and(|most| age(entry, now) > most || is_of_the_future(entry.created_at, now))
+    }
+
+    /// What is against an entry in either layer, whatever its similarity.
+    pub fn against(&self, entry: &Entry, now: Now) -> Option<Verdict> {
+        if is_stale(entry.created_at, entry.ttl, now) {
+            Some(Verdict::Expired)
+        } else if !self.is_tagged(entry) {
+            Some(Verdict::OtherTags)
+        } else if self.is_too_old(entry, now) {
+            Some(Verdict::TooOld)
+        } else {
+            None
+        }
     }
 }
 
@@ -52,8 +65,7 @@ impl<'a> Judging<'a> {
         }
     }
 
-    /// Why an entry must not answer, by the words of its query.
-    pub fn vetoes(&self, entry: &Entry) -> Judgement {
+    fn vetoes(&self, entry: &Entry) -> Judgement {
         if self.asked.vetoes == Kinds::NONE {
             return Judgement {
                 vetoes: Vec::new(),
@@ -65,18 +77,62 @@ impl<'a> Judging<'a> {
     }
 }
 
-/// Why an entry does not answer, and its vetoes if these are the reason.
-pub(super) struct Refusal {
-    pub verdict: Verdict,
-    pub vetoes: Vec<Veto>,
+/// A similar entry before the judge. What is found about it is found when it is first needed, once.
+pub(super) struct Case<'a, 'q, H> {
+    open: &'a Open,
+    host: &'a H,
+    judging: &'a Judging<'q>,
+    entry: &'a Entry,
+    similarity: f32,
+    now: Now,
+    words: OnceCell<Judgement>,
+    is_accepted: OnceCell<bool>,
+    confidence: OnceCell<f32>,
 }
 
-impl From<Verdict> for Refusal {
-    fn from(verdict: Verdict) -> Self {
-        Refusal {
-            verdict,
-            vetoes: Vec::new(),
+impl<H: Host> Case<'_, '_, H> {
+    /// The first reason against the entry, if there is one.
+    pub fn verdict(&self) -> Verdict {
+        if let Some(verdict) = self.judging.asked.against(self.entry, self.now) {
+            verdict
+        } else if !self.words().vetoes.is_empty() {
+            Verdict::Vetoed
+        } else if !self.is_accepted() {
+            Verdict::Refused
+        } else if self.confidence() < policy::cut_off(&self.open.options.confidence) {
+            Verdict::LowConfidence
+        } else {
+            Verdict::Answers
         }
+    }
+
+    /// Why the entry must not answer, by the words of its query.
+    pub fn words(&self) -> &Judgement {
+        self.words.get_or_init(|| self.judging.vetoes(self.entry))
+    }
+
+    /// Whether the validator lets the entry answer.
+    pub fn is_accepted(&self) -> bool {
+        let query = &self.judging.asked.query;
+        *self.is_accepted.get_or_init(|| {
+            let (entry, similarity) = (self.entry, self.similarity);
+            self.open
+                .accepts(self.host, query, entry, similarity, self.now)
+        })
+    }
+
+    /// The confidence that the entry answers: see `options.confidence`.
+    pub fn confidence(&self) -> f32 {
+        *self.confidence.get_or_init(|| {
+            self.open
+                .confidence(self.host, self.similarity, self.entry, self.now)
+        })
+    }
+
+    /// As [`Case::words`], for the last that needs the case.
+    pub fn into_words(self) -> Judgement {
+        let found = self.words.into_inner();
+        found.unwrap_or_else(|| self.judging.vetoes(self.entry))
     }
 }
 
@@ -92,37 +148,25 @@ pub(super) enum Ending {
 }
 
 impl Open {
-    /// The confidence of a similar entry that may answer, or the first reason against it.
-    pub(super) fn judge(
-        &self,
-        host: &impl Host,
-        judging: &Judging,
-        entry: &Entry,
+    /// Puts a similar entry before the judge.
+    pub(super) fn case<'a, 'q, H: Host>(
+        &'a self,
+        host: &'a H,
+        judging: &'a Judging<'q>,
+        entry: &'a Entry,
         similarity: f32,
         now: Now,
-    ) -> Result<f32, Refusal> {
-        let asked = judging.asked;
-        if is_stale(entry.created_at, entry.ttl, now) {
-            return Err(Verdict::Expired.into());
-        }
-        if !asked.is_tagged(entry) {
-            return Err(Verdict::OtherTags.into());
-        }
-        if asked.is_too_old(entry, now) {
-            return Err(Verdict::TooOld.into());
-        }
-        let Judgement { vetoes, .. } = judging.vetoes(entry);
-        if !vetoes.is_empty() {
-            let verdict = Verdict::Vetoed;
-            return Err(Refusal { verdict, vetoes });
-        }
-        if !self.accepts(host, &asked.query, entry, similarity, now) {
-            return Err(Verdict::Refused.into());
-        }
-        let confidence = self.confidence(host, similarity, entry, now);
-        match confidence < policy::cut_off(&self.options.confidence) {
-            true => Err(Verdict::LowConfidence.into()),
-            false => Ok(confidence),
+    ) -> Case<'a, 'q, H> {
+        Case {
+            open: self,
+            host,
+            judging,
+            entry,
+            similarity,
+            now,
+            words: OnceCell::new(),
+            is_accepted: OnceCell::new(),
+            confidence: OnceCell::new(),
         }
     }
 

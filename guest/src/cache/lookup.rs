@@ -1,7 +1,7 @@
 //! Looking up: the exact layer, then the semantic layer.
 
 use super::candidates::{Ready, Shown, Sought};
-use super::judging::{Asked, Ending, Judging, MOST_VETOED, Refusal, candidate, miss_reason};
+use super::judging::{Asked, Ending, Judging, MOST_VETOED, candidate, miss_reason};
 use super::steps::Turn;
 use super::{Cache, Open, is_expired, is_stale};
 use crate::counters::Kind;
@@ -159,12 +159,15 @@ impl Open {
             && let Some(entry) = self.find_exact(store, host, &question.key, now)?
         {
             let asked = &question.asked;
-            if !asked.is_tagged(&entry) {
-            } else if asked.is_too_old(&entry, now) {
-                without_vector = MissReason::TooOld;
-            } else if !question.validate || self.accepts(host, &asked.query, &entry, 1.0, now) {
-                let confidence = self.confidence(host, 1.0, &entry, now);
-                return Ok(self.hit(host, entry, Layer::Exact, 1.0, confidence, now));
+            match asked.against(&entry, now) {
+                Some(Verdict::TooOld) => without_vector = MissReason::TooOld,
+                None if !question.validate
+                    || self.accepts(host, &asked.query, &entry, 1.0, now) =>
+                {
+                    let confidence = self.confidence(host, 1.0, &entry, now);
+                    return Ok(self.hit(host, entry, Layer::Exact, 1.0, confidence, now));
+                }
+                _ => {}
             }
         }
         if let Path::Both(None) = question.path {
@@ -271,8 +274,10 @@ impl Open {
         let mut outcome = None;
         let mut left = MOST_VETOED;
         let shown = self.best_first(store, host, sought, &mut |open, entry, similarity| {
-            match open.judge(host, &judging, &entry, similarity, now) {
-                Ok(confidence) => {
+            let case = open.case(host, &judging, &entry, similarity, now);
+            match case.verdict() {
+                Verdict::Answers => {
+                    let confidence = case.confidence();
                     let is_similar = similarity >= *threshold;
                     let judged = || candidate(&asked.query, &entry, similarity, now);
                     let so_far = reason.unwrap_or(MissReason::BelowThreshold);
@@ -286,7 +291,7 @@ impl Open {
                     });
                     return ControlFlow::Break(());
                 }
-                Err(Refusal { verdict, vetoes }) => {
+                verdict => {
                     if similarity >= *threshold {
                         reason = Some(miss_reason(reason, verdict));
                     }
@@ -296,7 +301,7 @@ impl Open {
                         }
                         Verdict::Refused if deletes_refused => rejected.push(entry_ref(&entry)),
                         Verdict::Vetoed => {
-                            vetoed.extend(vetoes.iter().map(|veto| veto.kind));
+                            vetoed.extend(case.words().vetoes.iter().map(|veto| veto.kind));
                             left -= 1;
                         }
                         _ => {}

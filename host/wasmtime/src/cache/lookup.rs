@@ -239,6 +239,17 @@ fn finish(
     }
 }
 
+/// Takes the candidate that is to be verified first out of an answer, which is asked for again.
+fn take_candidate(answer: &mut api::Lookup) -> Option<Candidate> {
+    match std::mem::replace(answer, api::Lookup::Later) {
+        api::Lookup::NeedsVerification(candidate) => Some(candidate),
+        other => {
+            *answer = other;
+            None
+        }
+    }
+}
+
 /// Takes the candidate that is to be verified later out of an answer.
 fn take_doubt(answer: &mut api::Lookup) -> Option<Candidate> {
     match answer {
@@ -375,6 +386,18 @@ async fn look_up_many_watched(
             }),
         )
     };
+    // Asks those again to which something was added.
+    let ask_again = async |open: &[usize],
+                           requests: &[api::GetRequest],
+                           answers: &mut [api::Lookup]|
+           -> Result<()> {
+        let asked = open.iter().map(|&at| requests[at].clone()).collect();
+        let (_, found) = ask(Stage::Search, asked).await?;
+        for (&at, answer) in open.iter().zip(found) {
+            answers[at] = answer;
+        }
+        Ok(())
+    };
     let (mut requests, mut answers) = ask(Stage::Exact, first).await?;
     let mut errors: Vec<Option<EmbedError>> = vec![None; answers.len()];
     let (mut open, mut texts) = (Vec::new(), Vec::new());
@@ -399,18 +422,14 @@ async fn look_up_many_watched(
                 }
             }
         }
-        let asked = open.iter().map(|&at| requests[at].clone()).collect();
-        let (_, again) = ask(Stage::Search, asked).await?;
-        for (at, answer) in open.into_iter().zip(again) {
-            answers[at] = answer;
-        }
+        ask_again(&open, &requests, &mut answers).await?;
     }
     let mut failures: Vec<Option<VerifyError>> = vec![None; answers.len()];
     let (mut open, mut candidates) = (Vec::new(), Vec::new());
     for (at, answer) in answers.iter_mut().enumerate() {
-        if let api::Lookup::NeedsVerification(candidate) = answer {
+        if let Some(candidate) = take_candidate(answer) {
             open.push(at);
-            candidates.push(candidate.clone());
+            candidates.push(candidate);
         }
     }
     if !candidates.is_empty() {
@@ -419,11 +438,7 @@ async fn look_up_many_watched(
             requests[at].verification = Some(verification);
             failures[at] = failure;
         }
-        let asked = open.iter().map(|&at| requests[at].clone()).collect();
-        let (_, again) = ask(Stage::Search, asked).await?;
-        for (at, answer) in open.into_iter().zip(again) {
-            answers[at] = answer;
-        }
+        ask_again(&open, &requests, &mut answers).await?;
     }
     let failed = errors.into_iter().zip(failures);
     let each = answers.into_iter().zip(requests).zip(failed);

@@ -98,6 +98,15 @@ impl Guest for Component {
         with(|cache| cache.link(query, namespace, context, id, created_at))
     }
 
+    fn feedback(
+        namespace: String,
+        ticket: String,
+        label: Label,
+        source: LabelSource,
+    ) -> Result<()> {
+        with(|cache| cache.feedback(&namespace, &ticket, label, source))
+    }
+
     fn delete(query: String, namespace: String, context: String) -> Result<bool> {
         with(|cache| cache.delete(&query, &namespace, &context))
     }

@@ -48,6 +48,11 @@ impl Backlog {
         self.record(now);
     }
 
+    /// Something was counted elsewhere that is written with the rest.
+    pub fn counted(&mut self, now: Now) {
+        self.record(now);
+    }
+
     /// Drops the hits of an entry that was deleted or replaced.
     pub fn forget(&mut self, id: u64) {
         self.touches.remove(&id);

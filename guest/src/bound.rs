@@ -6,9 +6,9 @@
 //! candidates may answer. With too few labels, or with bad ones, nothing answers by meaning.
 //!
 //! ```
-//! use mneme_guest::bound::{ErrorBound, Label, State, Why};
+//! use mneme_guest::bound::{DEFAULT, Label, State, Why};
 //!
-//! let bound = ErrorBound::default();
+//! let bound = DEFAULT;
 //! let mut state = State::default();
 //! assert_eq!(state.threshold(&bound), None);
 //! for _ in 0..300 {
@@ -68,45 +68,56 @@ mod ledger;
 mod scan;
 mod state;
 mod tail;
+pub mod ticket;
 
 #[cfg(test)]
 mod tests;
 
 pub use ledger::Ledger;
 pub use scan::{Report, Why};
-pub use state::{Label, State};
+pub use state::State;
 pub use tail::upper_bound;
 
 use crate::error::{Result, invalid};
+use crate::query;
+pub use crate::types::{BoundReport, Bounded as Of, ErrorBound, Label};
 use sha2::{Digest, Sha256};
 
-/// What a share of wrong answers is a share of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Of {
-    /// Of the answers that are given by meaning.
-    #[default]
-    Answers,
-    /// Of all requests that are not answered exactly. Where few are answered, many of the answers
-    /// may be wrong.
-    Requests,
+/// The bound of a user who names no other values: 5 % of the answers.
+pub const DEFAULT: ErrorBound = ErrorBound {
+    delta: 0.05,
+    of: Of::Answers,
+    explore: 0.05,
+    confidence: 0.95,
+    floor: 0.7,
+};
+
+/// The most bytes of a response that is compared after normalising.
+const MOST_COMPARED: usize = 64 << 10;
+
+/// See `cache.compare`.
+pub fn compare(response: &str, other: &str) -> Label {
+    let is_short = response.len().max(other.len()) <= MOST_COMPARED;
+    let is_equal =
+        response == other || is_short && query::normalize(response) == query::normalize(other);
+    match is_equal {
+        true => Label::Same,
+        false => Label::Unknown,
+    }
 }
 
-/// How many answers by meaning may be wrong.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ErrorBound {
-    /// The largest share that may be wrong, above 0 and below 1. Default: 0.05.
-    pub delta: f64,
-    /// What it is a share of. Default: the answers.
-    pub of: Of,
-    /// The share of the would-be answers that are refused to get a label, 0 to 1. With 0, labels
-    /// come only from below the threshold: it closes as they grow old, and opens again. Default: 0.05.
-    pub explore: f64,
-    /// How sure the bound is, above 0.5 and below 1. Default: 0.95.
-    pub confidence: f64,
-    /// No threshold is lower, -1 to below 1. Candidates are looked for from here on, so an index reads more
-    /// where it is low. Below [`LOWEST`], it is as if it were that. Default: 0.7. With sentence models whose
-    /// rewordings are less similar, thresholds are lower, and so should this be.
-    pub floor: f32,
+/// See `cache.assess`.
+pub fn assess(bound: &ErrorBound, labels: &[(f32, Label)]) -> Result<BoundReport> {
+    bound.check()?;
+    let mut state = State::default();
+    for &(score, label) in labels {
+        let score = (score >= bound.floor).then_some(score);
+        state.observe(score);
+        if let Some(score) = score {
+            state.label(score, label);
+        }
+    }
+    Ok(state.report(bound).into())
 }
 
 /// How much the answer of another candidate changes a score.
@@ -136,18 +147,6 @@ pub fn score(similarity: f32, agrees: Option<bool>) -> f32 {
 
 /// The lowest score that a threshold may have.
 pub const LOWEST: f32 = state::edge(0);
-
-impl Default for ErrorBound {
-    fn default() -> Self {
-        Self {
-            delta: 0.05,
-            of: Of::Answers,
-            explore: 0.05,
-            confidence: 0.95,
-            floor: 0.7,
-        }
-    }
-}
 
 impl ErrorBound {
     /// Refuses values out of their ranges, and what is not a number.

@@ -4,6 +4,7 @@
 //! cache consistent with the store: an index that may differ from it is dropped, and built
 //! again when needed.
 
+mod bounding;
 mod candidates;
 mod checkpointing;
 mod evicting;
@@ -61,6 +62,8 @@ struct Open {
     comparison: Option<following::Comparison>,
     sizes: Sizes,
     oldest: evicting::Oldest,
+    /// With the option `error-bound`.
+    bounding: Option<bounding::Bounding>,
     /// With the option `max-bytes`.
     weights: weighing::Weights,
     /// By namespace: how many of the entries that were there at the beginning are left.
@@ -151,7 +154,18 @@ impl<S: Store, H: Host> Cache<S, H> {
             let _ = store.close();
             return Err(error);
         }
+        let bounding = match options.error_bound {
+            Some(bound) => match bounding::Bounding::open(store, bound, &options.seed) {
+                Ok(bounding) => Some(bounding),
+                Err(error) => {
+                    let _ = store.close();
+                    return Err(error);
+                }
+            },
+            None => None,
+        };
         self.open = Some(Open {
+            bounding,
             follower: Follower::new(options.coordination),
             comparison: None,
             options,
@@ -179,7 +193,7 @@ impl<S: Store, H: Host> Cache<S, H> {
         let Some(mut open) = self.open.take() else {
             return Ok(());
         };
-        let flushed = open.backlog.flush(&self.store, self.host.now());
+        let flushed = open.write_backlog(&self.store, self.host.now());
         while open.keep_index(&self.store, &self.host).is_under() {}
         self.store.close()?;
         flushed
@@ -188,7 +202,7 @@ impl<S: Store, H: Host> Cache<S, H> {
     /// See `cache.flush`.
     pub fn flush(&mut self) -> Result<bool> {
         let (store, host, open) = self.parts()?;
-        open.backlog.flush(store, host.now())?;
+        open.write_backlog(store, host.now())?;
         open.problems.remove(WRITING_LATER);
         Ok(open.keep_index(store, host).is_under())
     }
@@ -266,8 +280,17 @@ impl Open {
             .backlog
             .is_due(now, options.touch_limit, options.touch_interval_ms)
         {
-            let flushed = self.backlog.flush(store, now);
+            let flushed = self.write_backlog(store, now);
             self.note(WRITING_LATER, flushed);
+        }
+    }
+
+    /// Writes what waits: access data, counters, and counts of the error bound.
+    fn write_backlog(&mut self, store: &impl Store, now: Now) -> Result<()> {
+        self.backlog.flush(store, now)?;
+        match &mut self.bounding {
+            Some(bounding) => bounding.flush(store),
+            None => Ok(()),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::judge::{Judge, Kinds};
 use crate::policy as policy_rules;
 use crate::store::Store;
 use crate::types::*;
-use crate::{checkpoint, options, query, vector};
+use crate::{bound, checkpoint, options, query, vector};
 use std::cell::Cell;
 
 /// The imported store.
@@ -98,6 +98,15 @@ impl Guest for Component {
         with(|cache| cache.link(query, namespace, context, id, created_at))
     }
 
+    fn feedback(
+        namespace: String,
+        ticket: String,
+        label: Label,
+        source: LabelSource,
+    ) -> Result<()> {
+        with(|cache| cache.feedback(&namespace, &ticket, label, source))
+    }
+
     fn delete(query: String, namespace: String, context: String) -> Result<bool> {
         with(|cache| cache.delete(&query, &namespace, &context))
     }
@@ -181,6 +190,14 @@ impl Guest for Component {
     fn judge(query: String, entry: String, kinds: Vec<VetoKind>) -> Judgement {
         let kinds = kinds.into_iter().fold(Kinds::NONE, Kinds::with);
         Judge::new(&query).vetoes(&entry, kinds)
+    }
+
+    fn compare(response: String, other: String) -> Label {
+        bound::compare(&response, &other)
+    }
+
+    fn assess(bound: ErrorBound, labels: Vec<(f32, Label)>) -> Result<BoundReport> {
+        bound::assess(&bound, &labels)
     }
 
     fn similarity(a: Vec<f32>, b: Vec<f32>, dtype: VectorDtype) -> Result<f32> {

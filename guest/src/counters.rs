@@ -39,6 +39,7 @@ pub enum Kind {
     HitsExact,
     HitsSemantic,
     Misses,
+    Explored,
     Evictions,
     Expirations,
     Vetoes(VetoKind),
@@ -48,10 +49,11 @@ pub enum Kind {
 const MISSES: &str = "misses";
 
 /// The kinds, and their names in the store.
-const KINDS: [(Kind, &str); 13] = [
+const KINDS: [(Kind, &str); 14] = [
     (Kind::HitsExact, "hits_exact"),
     (Kind::HitsSemantic, "hits_semantic"),
     (Kind::Misses, MISSES),
+    (Kind::Explored, "explored"),
     (Kind::Evictions, "evictions"),
     (Kind::Expirations, "expirations"),
     (Kind::Vetoes(VetoKind::Opposites), "vetoes_opposites"),
@@ -70,6 +72,7 @@ impl Kind {
             Kind::HitsExact => &mut counters.hits_exact,
             Kind::HitsSemantic => &mut counters.hits_semantic,
             Kind::Misses => &mut counters.misses,
+            Kind::Explored => &mut counters.explored,
             Kind::Evictions => &mut counters.evictions,
             Kind::Expirations => &mut counters.expirations,
             Kind::Vetoes(kind) => {
@@ -94,6 +97,7 @@ pub const ZERO: Counters = Counters {
     hits_exact: 0,
     hits_semantic: 0,
     misses: 0,
+    explored: 0,
     evictions: 0,
     expirations: 0,
     vetoes: VetoCounts {

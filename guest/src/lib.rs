@@ -68,8 +68,8 @@ pub mod types {
         CacheStats, ConfidenceRule, Coordination, Counters, Decay, DeepHealth, Embedding,
         EntryFilter, EntryPage, Erasure, Explained, ExplainedOutcome, Explanation, GetRequest,
         GraphOptions, HealthReport, Hit, IndexKeeping, IndexKind, JudgedEntry, Lookup, Miss,
-        NamespaceStats, NormalizedQuery, Options, PutOutcome, PutRequest, Reading, Step, TtlChoice,
-        ValidatorRule, VectorSource, Verdict, VetoCounts,
+        NamespaceStats, Nearest, NormalizedQuery, Options, PutOutcome, PutRequest, Reading, Step,
+        TtlChoice, ValidatorRule, VectorSource, Verdict, VetoCounts,
     };
     pub use crate::bindings::exports::mneme::cache::checkpoint::{
         Compression, DumpOptions, DumpReport, InspectOptions, Layout, LoadOptions, LoadReport,
@@ -85,7 +85,8 @@ pub mod types {
         Selection, StampPage, Touch, VectorPage, VectorQuery,
     };
     pub use crate::bindings::mneme::cache::trust::{
-        Judgement, Opinion, Verification, Verifying, Veto, VetoKind,
+        BoundReport, BoundState, Bounded, ErrorBound, Judgement, Label, LabelSource, Opinion,
+        Verification, Verifying, Veto, VetoKind,
     };
     pub use crate::bindings::mneme::cache::types::{
         BackendError, DimensionMismatch, Entry, EntryKey, EntryRef, Error, Filter,

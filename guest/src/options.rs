@@ -41,6 +41,8 @@ pub fn defaults(embedder_fingerprint: &str, embedder_dim: u32) -> Options {
         validator: ValidatorRule::Builtin,
         vetoes: Kinds::DEFAULT.list(),
         verifying: None,
+        error_bound: None,
+        seed: Vec::new(),
         allow_unreadable: false,
         events: false,
         vector_dtype: VectorDtype::Float32,
@@ -81,6 +83,15 @@ pub fn check(options: &Options) -> Result<()> {
         }
     }
     check_vetoes(&options.vetoes)?;
+    if let Some(bound) = &options.error_bound {
+        bound.check()?;
+    }
+    if !options.seed.is_empty() && !(16..=64).contains(&options.seed.len()) {
+        return Err(invalid(format!(
+            "option seed has {} bytes; give 16 to 64 random ones, or none",
+            options.seed.len()
+        )));
+    }
     if let Some(Verifying {
         band: Some(band), ..
     }) = options.verifying

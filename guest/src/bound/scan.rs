@@ -3,7 +3,7 @@
 use super::state::{BINS, Bin, Labels, State, edge};
 use super::tail::{at_most, upper_bound};
 use super::{ErrorBound, Of};
-use crate::types::VetoKind as Kind;
+use crate::types::{BoundReport, BoundState, VetoKind as Kind};
 
 /// Bins with fewer labels are counted as one with those below.
 const LEAST_LABELS: f64 = 20.0;
@@ -160,6 +160,26 @@ pub struct Report {
     pub bound_now: Option<f64>,
     /// Whether a threshold is open, and why none is.
     pub why: Why,
+}
+
+impl From<Report> for BoundReport {
+    fn from(report: Report) -> Self {
+        let count = |value: f64| value.round() as u64;
+        BoundReport {
+            requests: count(report.requests),
+            labels: count(report.labels),
+            wrong: count(report.wrong + report.unknown),
+            unknown: count(report.unknown),
+            threshold: report.threshold,
+            share: report.bound_now,
+            state: match report.why {
+                Why::Open => BoundState::Open,
+                Why::TooFewLabels { needed } => BoundState::TooFewLabels(needed.into()),
+                Why::LabelsErr => BoundState::LabelsErr,
+                Why::TooManyUnknown => BoundState::TooManyUnknown,
+            },
+        }
+    }
 }
 
 impl State {

@@ -1,7 +1,7 @@
 //! What is counted of a namespace.
 
 use crate::range;
-use crate::types::VetoKind as Kind;
+use crate::types::{Label, VetoKind as Kind};
 
 /// How many bins scores are counted in.
 pub const BINS: usize = 30;
@@ -25,18 +25,6 @@ pub const fn edge(bin: usize) -> f32 {
 /// The bin of a score; none below all bins, and for what is not a number.
 fn bin(score: f32) -> Option<usize> {
     (0..BINS).rev().find(|bin| score >= edge(*bin))
-}
-
-/// What somebody found who compared the candidate's answer with the right one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Label {
-    /// They are the same: the candidate may answer.
-    Same,
-    /// They differ.
-    Different,
-    /// Nobody can say. It counts as wrong, for else those who label only what is the same would open
-    /// everything.
-    Unknown,
 }
 
 /// Counts of labels.

@@ -1,13 +1,13 @@
 //! What is decided, on states made by hand and on a synthetic stream.
 
 use super::*;
-use crate::types::Error;
+use crate::types::{BoundState, Error};
 use crate::types::VetoKind as Kind;
 
 fn requests() -> ErrorBound {
     ErrorBound {
         of: Of::Requests,
-        ..ErrorBound::default()
+        ..DEFAULT
     }
 }
 
@@ -21,8 +21,8 @@ fn labelled(state: &mut State, score: f32, same: u32, label: Label, wrong: u32) 
 
 #[test]
 fn defaults_are_valid_and_what_is_out_of_range_is_named() {
-    assert_eq!(ErrorBound::default().check(), Ok(()));
-    let good = ErrorBound::default;
+    assert_eq!(DEFAULT.check(), Ok(()));
+    let good = || DEFAULT;
     let bad = |name: &str, bound: ErrorBound| match bound.check() {
         Err(Error::InvalidArgument(message)) => assert!(message.contains(name), "{message}"),
         other => panic!("{name}: {other:?}"),
@@ -65,7 +65,7 @@ fn defaults_are_valid_and_what_is_out_of_range_is_named() {
 
 #[test]
 fn nothing_is_open_without_labels() {
-    for bound in [ErrorBound::default(), requests()] {
+    for bound in [DEFAULT, requests()] {
         let mut state = State::default();
         assert_eq!(state.threshold(&bound), None);
         assert!(!state.switched_off(Kind::Dates, &bound));
@@ -82,7 +82,7 @@ fn nothing_is_open_without_labels() {
 
 #[test]
 fn a_threshold_opens_with_its_last_needed_label() {
-    let bound = ErrorBound::default();
+    let bound = DEFAULT;
     let mut state = State::default();
     let mut needed = 208;
     while let Why::TooFewLabels { needed: now } = state.report(&bound).why {
@@ -109,7 +109,7 @@ fn scores_of_one_bin_are_one_and_those_outside_are_no_candidates() {
     for score in [0.499_9, 0.0, -1.0, f32::NAN, f32::NEG_INFINITY] {
         labelled(&mut state, score, 0, Label::Different, 30);
     }
-    let report = state.report(&ErrorBound::default());
+    let report = state.report(&DEFAULT);
     assert_eq!((report.threshold, report.wrong), (Some(0.99), 0.0));
     assert!((400.0..=450.0).contains(&report.requests), "{report:?}");
     assert!((250.0..=300.0).contains(&report.labels), "{report:?}");
@@ -117,7 +117,7 @@ fn scores_of_one_bin_are_one_and_those_outside_are_no_candidates() {
 
 #[test]
 fn the_first_threshold_that_fails_ends_the_scan() {
-    let bound = ErrorBound::default();
+    let bound = DEFAULT;
     let mut state = State::default();
     labelled(&mut state, 0.95, 450, Label::Same, 0);
     assert_eq!(state.threshold(&bound), Some(0.95));
@@ -135,7 +135,7 @@ fn the_first_threshold_that_fails_ends_the_scan() {
 
 #[test]
 fn bins_without_labels_open_nothing_and_block_nothing() {
-    let bound = ErrorBound::default();
+    let bound = DEFAULT;
     let mut state = State::default();
     for _ in 0..300 {
         state.observe(Some(0.99));
@@ -152,7 +152,7 @@ fn bins_without_labels_open_nothing_and_block_nothing() {
 
 #[test]
 fn what_most_answers_come_from_needs_labels_most() {
-    let bound = ErrorBound::default();
+    let bound = DEFAULT;
     let mut state = State::default();
     labelled(&mut state, 0.95, 40, Label::Same, 0);
     labelled(&mut state, 0.9, 400, Label::Same, 0);
@@ -172,7 +172,7 @@ fn of_all_requests_more_answers_may_be_wrong() {
     for _ in 0..800 {
         state.observe(None);
     }
-    assert_eq!(state.threshold(&ErrorBound::default()), None);
+    assert_eq!(state.threshold(&DEFAULT), None);
     let report = state.report(&requests());
     assert_eq!(report.threshold, Some(0.9));
     // 5 of 1,000, at worst 10.
@@ -201,7 +201,7 @@ fn answers_that_are_mostly_wrong_are_not_given_however_few_they_are() {
 
 #[test]
 fn why_nothing_is_open_is_told() {
-    let bound = ErrorBound::default();
+    let bound = DEFAULT;
     let mut state = State::default();
     labelled(&mut state, 0.9, 240, Label::Unknown, 10);
     let few = state.report(&bound);
@@ -222,7 +222,7 @@ fn why_nothing_is_open_is_told() {
 
 #[test]
 fn a_veto_that_refuses_right_answers_is_switched_off_until_its_labels_are_old() {
-    let bound = ErrorBound::default();
+    let bound = DEFAULT;
     let mut ledger = Ledger::default();
     for n in 0..120 {
         assert_eq!(ledger.switched_off(Kind::Roles, &bound), n >= 59, "{n}");
@@ -249,7 +249,7 @@ fn a_veto_that_refuses_right_answers_is_switched_off_until_its_labels_are_old() 
 fn counts_halve_every_2000_requests() {
     let mut state = State::default();
     labelled(&mut state, 0.9, 400, Label::Same, 0);
-    let labels = |state: &State| state.report(&ErrorBound::default()).labels;
+    let labels = |state: &State| state.report(&DEFAULT).labels;
     let before = labels(&state);
     for _ in 0..2_000 {
         state.observe(None);
@@ -260,13 +260,13 @@ fn counts_halve_every_2000_requests() {
     }
     assert_eq!(labels(&state), 0.0);
     // 2,000 / ln 2
-    let requests = state.report(&ErrorBound::default()).requests;
+    let requests = state.report(&DEFAULT).requests;
     assert!((requests - 2_885.4).abs() < 15.0, "{requests}");
 }
 
 #[test]
 fn several_instances_count_as_one_does() {
-    let bound = ErrorBound::default();
+    let bound = DEFAULT;
     let mut alone = Ledger::default();
     let mut stored = State::default();
     let mut both = [Ledger::default(), Ledger::default()];
@@ -304,7 +304,7 @@ fn several_instances_count_as_one_does() {
 
 #[test]
 fn a_ledger_finds_what_its_state_says() {
-    let bound = ErrorBound::default();
+    let bound = DEFAULT;
     let mut ledger = Ledger::default();
     let mut state = State::default();
     for n in 0..700_u32 {
@@ -332,7 +332,7 @@ fn a_ledger_finds_what_its_state_says() {
 
 #[test]
 fn exploring_is_a_share_and_the_same_everywhere() {
-    let bound = ErrorBound::default();
+    let bound = DEFAULT;
     let explored: Vec<_> = (0..2_000)
         .filter(|entry| bound.explores("n", "ab", *entry, 1_700_000_000))
         .collect();
@@ -429,7 +429,7 @@ fn the_bound_holds_in_a_stream() {
             let bound = ErrorBound {
                 delta,
                 of,
-                ..ErrorBound::default()
+                ..DEFAULT
             };
             let (played, report) = play(&bound, truth, seed);
             let base = match of {
@@ -474,11 +474,43 @@ fn bad_labels_close() {
     let (played, report) = play(&requests(), flipped, 7);
     assert_eq!((played.hits, report.threshold), (0, None), "{report:?}");
     for (at, (labels, why)) in cases.into_iter().enumerate() {
-        let (played, report) = play(&ErrorBound::default(), labels, 7);
+        let (played, report) = play(&DEFAULT, labels, 7);
         assert_eq!(
             (played.hits, report.threshold, report.why),
             (0, None, why),
             "{at} {report:?}"
         );
     }
+}
+
+#[test]
+fn responses_are_compared_after_normalising_as_far_as_that_is_worth_it() {
+    assert_eq!(compare(" It is  Four. ", "it is four."), Label::Same);
+    assert_eq!(compare("four", "five"), Label::Unknown);
+    let long = "a ".repeat(40 << 10);
+    assert_eq!(compare(&long, &long), Label::Same);
+    assert_eq!(compare(&long, &long.to_uppercase()), Label::Unknown);
+}
+
+#[test]
+fn labels_are_assessed_as_a_stream_of_them() {
+    let good = vec![(0.95, Label::Same); 300];
+    let report = assess(&DEFAULT, &good).unwrap();
+    assert_eq!((report.state, report.wrong), (BoundState::Open, 0));
+    assert_eq!(report.threshold, Some(0.95));
+    let mut mixed = good.clone();
+    mixed.extend([(0.95, Label::Different); 100]);
+    // What is below the floor is a request without a candidate.
+    mixed.extend([(0.5, Label::Different); 100]);
+    let report = assess(&DEFAULT, &mixed).unwrap();
+    assert_eq!(
+        (report.state, report.threshold),
+        (BoundState::LabelsErr, None)
+    );
+    assert!(report.requests > report.labels && report.wrong <= 100);
+    let bad = ErrorBound {
+        delta: f64::NAN,
+        ..DEFAULT
+    };
+    assert!(assess(&bad, &good).is_err());
 }

@@ -37,7 +37,7 @@ impl<S: Store, H: Host> Cache<S, H> {
         let (store, host, open) = self.parts()?;
         let now = host.now();
         // The archive does not depend on it.
-        let flushed = open.backlog.flush(store, now);
+        let flushed = open.write_backlog(store, now);
         open.note(WRITING_LATER, flushed);
         // A native archive contains it.
         while open.keep_index(store, host).is_under() {}
@@ -66,7 +66,7 @@ impl<S: Store, H: Host> Cache<S, H> {
         check_expansion(options.max_expansion)?;
         options::check_max_entries(options.max_entries)?;
         let now = host.now();
-        let flushed = open.backlog.flush(store, now);
+        let flushed = open.write_backlog(store, now);
         open.note(WRITING_LATER, flushed);
         let limits = Limits::of(&open.options);
         let reader = Reader::open(archive, options.max_expansion, limits)?;

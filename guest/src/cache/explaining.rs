@@ -1,8 +1,9 @@
 //! Explaining how a question is answered, without answering it.
 
+use super::bounding::Admission;
 use super::candidates::{Ready, Shown, Sought};
 use super::judging::{Asked, Case, Ending, Judging, MOST_VETOED, candidate, miss_reason};
-use super::lookup::{Path, Question, age, stored};
+use super::lookup::{Path, Question, Search, age, stored};
 use super::{Cache, Open, is_expired};
 use crate::error::{Result, invalid};
 use crate::host::{Host, Now};
@@ -61,6 +62,7 @@ impl Open {
             threshold,
             cut_off: policy::cut_off(&self.options.confidence),
             verified_from: self.options.verifying.map(|_| self.reach(threshold)),
+            open_from: None,
             verification: asked.verification,
             exact: None,
             candidates: Vec::new(),
@@ -108,6 +110,23 @@ impl Open {
         if self.make_ready(store, host, now)? == Ready::Later {
             return Ok(Explained::Later);
         }
+        let mut asked = asked;
+        if let Some(bounding) = &mut self.bounding {
+            asked.vetoes = bounding.kinds(store, &key.namespace, asked.vetoes)?;
+            explanation.open_from = bounding.threshold(store, &key.namespace)?;
+        }
+        let reach = self.reach(threshold);
+        let search = Search::new(
+            key.clone(),
+            asked.clone(),
+            vector.clone(),
+            threshold,
+            reach,
+            now,
+        );
+        let Some(admission) = self.admission(store, host, search, now)? else {
+            return Ok(Explained::Later);
+        };
         let sought = Sought {
             namespace: key.namespace,
             context: asked.context.clone(),
@@ -125,7 +144,6 @@ impl Open {
         };
         let mut similar: Option<MissReason> = None;
         let judging = Judging::of(&asked);
-        let reach = self.reach(threshold);
         let mut left = MOST_VETOED;
         let mut to_verify = None;
         let shown = self.best_first(store, host, &sought, &mut |open, entry, similarity| {
@@ -152,7 +170,11 @@ impl Open {
                 Verdict::Answers if left == 0 => *verdict = Verdict::Untried,
                 Verdict::Answers => {
                     ends = true;
-                    let ending = open.end_with(&asked, &entry, similarity >= threshold);
+                    let ending = match admission {
+                        Some(Admission::Unproven) => Ending::Misses(MissReason::Unproven),
+                        Some(Admission::Explores) => Ending::Misses(MissReason::Explored),
+                        _ => open.end_with(&asked, &entry, similarity >= threshold),
+                    };
                     outcome = Some(match ending {
                         Ending::Answers => ExplainedOutcome::Hit(Layer::Semantic),
                         Ending::NeedsVerification => {
@@ -165,7 +187,11 @@ impl Open {
                             ExplainedOutcome::Miss(why)
                         }
                         Ending::Misses(why) => {
-                            *verdict = Verdict::Unverified;
+                            *verdict = match why {
+                                MissReason::Unproven => Verdict::Unproven,
+                                MissReason::Explored => Verdict::Explored,
+                                _ => Verdict::Unverified,
+                            };
                             ExplainedOutcome::Miss(why)
                         }
                     });

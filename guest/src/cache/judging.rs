@@ -15,6 +15,7 @@ use std::cell::OnceCell;
 pub(super) const MOST_VETOED: usize = 4;
 
 /// What an entry is judged by, beside its similarity.
+#[derive(Clone)]
 pub(super) struct Asked {
     pub query: String,
     pub context: String,

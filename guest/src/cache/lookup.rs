@@ -1,5 +1,6 @@
 //! Looking up: the exact layer, then the semantic layer.
 
+use super::bounding::{Admission, Bounded, Bounding, score_of};
 use super::candidates::{Ready, Shown, Sought};
 use super::judging::{Asked, Ending, Judging, MOST_VETOED, candidate, miss_reason};
 use super::steps::Turn;
@@ -14,8 +15,8 @@ use crate::range;
 use crate::store::Store;
 use crate::types::{
     Candidate, Embedding, Entry, EntryKey, EntryRef, Error, Event, GetRequest, Hit, HitEvent,
-    Layer, Lookup, Miss, MissEvent, MissReason, NormalizedQuery, ValidatorRule, VectorSource,
-    Verdict, VetoEvent, VetoKind,
+    Layer, Lookup, Miss, MissEvent, MissReason, Nearest, NormalizedQuery, ValidatorRule,
+    VectorSource, Verdict, Veto, VetoEvent, VetoKind,
 };
 use crate::vector::unit;
 use std::ops::ControlFlow;
@@ -87,12 +88,15 @@ impl Open {
     pub(super) fn check_get(&self, request: GetRequest) -> Result<Question> {
         options::check_namespace(&request.namespace)?;
         options::check_size("query", &request.query, self.options.max_query_bytes)?;
-        let threshold = match request.threshold {
-            Some(threshold) => {
-                options::check_threshold(threshold)?;
-                threshold
-            }
-            None => self.options.similarity_threshold,
+        if let Some(threshold) = request.threshold {
+            options::check_threshold(threshold)?;
+        }
+        let threshold = match &self.options.error_bound {
+            // Labels decide, from the floor on.
+            Some(bound) => request.threshold.unwrap_or(bound.floor).max(bound.floor),
+            None => request
+                .threshold
+                .unwrap_or(self.options.similarity_threshold),
         };
         options::check_context(&request.context)?;
         options::check_tags(&request.tags)?;
@@ -165,7 +169,8 @@ impl Open {
                     || self.accepts(host, &asked.query, &entry, 1.0, now) =>
                 {
                     let confidence = self.confidence(host, 1.0, &entry, now);
-                    return Ok(self.hit(host, entry, Layer::Exact, 1.0, confidence, now));
+                    let hit = self.hit(host, entry, Layer::Exact, 1.0, confidence, now);
+                    return Ok(Lookup::Hit(hit));
                 }
                 _ => {}
             }
@@ -188,27 +193,19 @@ impl Open {
         };
         let vector = match vector {
             Ok(vector) => vector,
-            Err(reason) => return Ok(self.miss(host, key.namespace, reason, None, now)),
+            Err(reason) => {
+                return Ok(Lookup::Miss(self.miss(host, key.namespace, reason, now)));
+            }
         };
         let ready = self.make_ready(store, host, now)?;
         if ready == Ready::Later {
             return Ok(Lookup::Later);
         }
-        let mut search = Search {
-            sought: Sought {
-                namespace: key.namespace,
-                context: asked.context.clone(),
-                tags: asked.tags.clone(),
-                fresh_at: Some(now.seconds()),
-                vector,
-                threshold: self.reach(threshold),
-            },
-            asked,
-            threshold,
-            expired: Vec::new(),
-            rejected: Vec::new(),
-            vetoed: Vec::new(),
-        };
+        let mut asked = asked;
+        if let Some(bounding) = &mut self.bounding {
+            asked.vetoes = bounding.kinds(store, &key.namespace, asked.vetoes)?;
+        }
+        let mut search = Search::new(key, asked, vector, threshold, self.reach(threshold), now);
         let found = self.find_similar(store, host, &mut search, now);
         let Some(found) = found.transpose() else {
             return Ok(Lookup::Later);
@@ -217,18 +214,28 @@ impl Open {
         if ready == Ready::AtOnce {
             self.improve_index(store);
         }
+        let expired = std::mem::take(&mut search.expired);
+        let rejected = std::mem::take(&mut search.rejected);
         // Expired and rejected entries are deleted even if the search failed later.
-        self.delete_found(store, host, search.expired, search.rejected, now);
-        let outcome = found?;
+        self.delete_found(store, host, expired, rejected, now);
+        let outcome = self.conclude(store, &search, found?, now)?;
+        let namespace = search.sought.namespace;
         if !matches!(outcome, Outcome::Verify(_)) {
-            self.count_vetoes(host, &search.sought.namespace, &search.vetoed, now);
+            self.count_vetoes(host, &namespace, &search.vetoed, now);
         }
         Ok(match outcome {
-            Outcome::Hit(entry, similarity, confidence) => {
-                self.hit(host, entry, Layer::Semantic, similarity, confidence, now)
+            Outcome::Hit(found, ticket) => {
+                let (entry, similarity, confidence) = found;
+                let hit = self.hit(host, entry, Layer::Semantic, similarity, confidence, now);
+                Lookup::Hit(Hit { ticket, ..hit })
             }
-            Outcome::Miss(reason, doubt) => {
-                self.miss(host, search.sought.namespace, reason, doubt, now)
+            Outcome::Miss(reason, doubt, nearest) => {
+                let miss = self.miss(host, namespace, reason, now);
+                Lookup::Miss(Miss {
+                    doubt,
+                    nearest,
+                    ..miss
+                })
             }
             Outcome::Verify(candidate) => Lookup::NeedsVerification(candidate),
         })
@@ -251,16 +258,18 @@ impl Open {
         Ok((!is_stale(entry.created_at, entry.ttl, now)).then_some(entry))
     }
 
-    /// How the search ends, with the best entry that may answer if there is one. None if it goes on in
-    /// a later turn.
+    /// The best entry that nothing is against, and what else decides. None if the search goes on in a
+    /// later turn.
     fn find_similar(
         &mut self,
         store: &impl Store,
         host: &impl Host,
         search: &mut Search,
         now: Now,
-    ) -> Result<Option<Outcome>> {
+    ) -> Result<Option<Found>> {
         let deletes_refused = self.options.validator == ValidatorRule::Builtin;
+        // The bound compares the answers of two.
+        let wants_next = self.bounding.is_some();
         let Search {
             sought,
             asked,
@@ -268,32 +277,31 @@ impl Open {
             expired,
             rejected,
             vetoed,
+            ..
         } = search;
         let judging = Judging::of(asked);
-        let mut reason = None;
-        let mut outcome = None;
+        let mut found = Found::default();
         let mut left = MOST_VETOED;
         let shown = self.best_first(store, host, sought, &mut |open, entry, similarity| {
             let case = open.case(host, &judging, &entry, similarity, now);
             match case.verdict() {
-                Verdict::Answers => {
-                    let confidence = case.confidence();
-                    let is_similar = similarity >= *threshold;
-                    let judged = || candidate(&asked.query, &entry, similarity, now);
-                    let so_far = reason.unwrap_or(MissReason::BelowThreshold);
-                    outcome = Some(match open.end_with(asked, &entry, is_similar) {
-                        Ending::Answers => Outcome::Hit(entry, similarity, confidence),
-                        Ending::NeedsVerification => Outcome::Verify(judged()),
-                        Ending::Doubt => Outcome::Miss(so_far, Some(judged())),
-                        // What was met before says more.
-                        Ending::Misses(MissReason::BelowThreshold) => Outcome::Miss(so_far, None),
-                        Ending::Misses(reason) => Outcome::Miss(reason, None),
-                    });
-                    return ControlFlow::Break(());
-                }
+                Verdict::Answers => match &found.best {
+                    None => {
+                        let confidence = case.confidence();
+                        found.best = Some((entry, similarity, confidence));
+                        if !wants_next {
+                            return ControlFlow::Break(());
+                        }
+                    }
+                    Some(_) => {
+                        found.next = Some(entry.response);
+                        return ControlFlow::Break(());
+                    }
+                },
                 verdict => {
-                    if similarity >= *threshold {
-                        reason = Some(miss_reason(reason, verdict));
+                    // What stands behind the best says nothing.
+                    if found.best.is_none() && similarity >= *threshold {
+                        found.reason = Some(miss_reason(found.reason, verdict));
                     }
                     match verdict {
                         Verdict::Expired if is_expired(entry.created_at, entry.ttl, now) => {
@@ -301,7 +309,13 @@ impl Open {
                         }
                         Verdict::Refused if deletes_refused => rejected.push(entry_ref(&entry)),
                         Verdict::Vetoed => {
-                            vetoed.extend(case.words().vetoes.iter().map(|veto| veto.kind));
+                            let vetoes = case.into_words().vetoes;
+                            if found.best.is_none() {
+                                vetoed.extend(vetoes.iter().map(|veto| veto.kind));
+                            }
+                            if found.vetoed.is_none() {
+                                found.vetoed = Some((entry, similarity, vetoes));
+                            }
                             left -= 1;
                         }
                         _ => {}
@@ -313,14 +327,122 @@ impl Open {
                 _ => ControlFlow::Continue(()),
             }
         })?;
-        Ok(match (shown, outcome) {
-            (Shown::Later, _) => None,
-            (Shown::Nothing, _) => Some(Outcome::Miss(MissReason::NoMatch, None)),
-            (Shown::All, None) => {
-                let reason = reason.unwrap_or(MissReason::BelowThreshold);
-                Some(Outcome::Miss(reason, None))
-            }
-            (Shown::All, outcome) => outcome,
+        found.is_empty = shown == Shown::Nothing;
+        Ok((shown != Shown::Later).then_some(found))
+    }
+
+    /// How a search ends.
+    fn conclude(
+        &mut self,
+        store: &impl Store,
+        search: &Search,
+        found: Found,
+        now: Now,
+    ) -> Result<Outcome> {
+        let none = match found.is_empty {
+            true => MissReason::NoMatch,
+            false => found.reason.unwrap_or(MissReason::BelowThreshold),
+        };
+        // It is taken out, so that the rest can be asked.
+        let Some(mut bounding) = self.bounding.take() else {
+            return Ok(match found.best {
+                None => Outcome::Miss(none, None, None),
+                Some(best) => self.end(search, best, none, now),
+            });
+        };
+        let outcome = self.conclude_bounded(store, &mut bounding, search, found, none, now);
+        self.bounding = Some(bounding);
+        outcome
+    }
+
+    /// How a search ends with an entry that nothing is against. `so_far` is why it misses if this one is
+    /// not similar enough.
+    fn end(&self, search: &Search, best: Best, so_far: MissReason, now: Now) -> Outcome {
+        let asked = &search.asked;
+        let judged = || candidate(&asked.query, &best.0, best.1, now);
+        match self.end_with(asked, &best.0, best.1 >= search.threshold) {
+            Ending::NeedsVerification => Outcome::Verify(judged()),
+            Ending::Doubt => Outcome::Miss(so_far, Some(judged()), None),
+            // What was met before says more.
+            Ending::Misses(MissReason::BelowThreshold) => Outcome::Miss(so_far, None, None),
+            Ending::Misses(reason) => Outcome::Miss(reason, None, None),
+            Ending::Answers => Outcome::Hit(best, None),
+        }
+    }
+
+    /// What the error bound says of the entry that nothing else is against, for an explanation. None if
+    /// there is no bound or no such entry; the outer one if the search goes on in a later turn.
+    pub(super) fn admission(
+        &mut self,
+        store: &impl Store,
+        host: &impl Host,
+        mut search: Search,
+        now: Now,
+    ) -> Result<Option<Option<Admission>>> {
+        if self.bounding.is_none() {
+            return Ok(Some(None));
+        }
+        let Some(found) = self.find_similar(store, host, &mut search, now)? else {
+            return Ok(None);
+        };
+        let (Some(bounding), Some(best)) = (&mut self.bounding, found.best) else {
+            return Ok(Some(None));
+        };
+        let score = score_of(best.1, &best.0.response, found.next.as_deref());
+        let admission = bounding.admit(store, &search.bounded(&best.0, score))?;
+        Ok(Some(Some(admission)))
+    }
+
+    /// How a search ends if labels decide what answers.
+    fn conclude_bounded(
+        &self,
+        store: &impl Store,
+        bounding: &mut Bounding,
+        search: &Search,
+        found: Found,
+        none: MissReason,
+        now: Now,
+    ) -> Result<Outcome> {
+        let namespace = &search.sought.namespace;
+        let nearest =
+            |bounding: &Bounding, bounded: &Bounded, similarity, vetoes: &[Veto]| Nearest {
+                candidate: candidate(&search.asked.query, bounded.entry, similarity, now),
+                ticket: bounding.ticket(bounded, vetoes, now),
+            };
+        let Some(best) = found.best else {
+            bounding.observe(store, namespace, None)?;
+            // One that only a veto keeps from answering says whether the veto is right.
+            let open = bounding.threshold(store, namespace)?;
+            let vetoed = found.vetoed.filter(|(_, similarity, vetoes)| {
+                vetoes.len() == 1 && open.is_some_and(|open| *similarity >= open)
+            });
+            let nearest = vetoed.map(|(entry, similarity, vetoes)| {
+                let bounded = search.bounded(&entry, similarity);
+                nearest(bounding, &bounded, similarity, &vetoes)
+            });
+            return Ok(Outcome::Miss(none, None, nearest));
+        };
+        let score = score_of(best.1, &best.0.response, found.next.as_deref());
+        let bounded = search.bounded(&best.0, score);
+        let admission = bounding.admit(store, &bounded)?;
+        let missed = match admission {
+            Admission::Answers => None,
+            Admission::Explores => Some(MissReason::Explored),
+            Admission::Unproven => Some(MissReason::Unproven),
+        };
+        if let Some(reason) = missed {
+            let nearest = nearest(bounding, &bounded, best.1, &[]);
+            bounding.observe(store, namespace, Some(score))?;
+            return Ok(Outcome::Miss(reason, None, Some(nearest)));
+        }
+        let ticket = bounding.ticket(&bounded, &[], now);
+        let outcome = self.end(search, best, none, now);
+        if !matches!(outcome, Outcome::Verify(_)) {
+            bounding.observe(store, namespace, Some(score))?;
+        }
+        Ok(match outcome {
+            Outcome::Hit(best, _) => Outcome::Hit(best, Some(ticket)),
+            other => other,
         })
     }
 
@@ -332,7 +454,7 @@ impl Open {
         similarity: f32,
         confidence: f32,
         now: Now,
-    ) -> Lookup {
+    ) -> Hit {
         let kind = match layer {
             Layer::Exact => Kind::HitsExact,
             Layer::Semantic => Kind::HitsSemantic,
@@ -350,7 +472,7 @@ impl Open {
                 age_seconds,
             })
         });
-        Lookup::Hit(Hit {
+        Hit {
             response: entry.response,
             metadata: entry.metadata,
             namespace: entry.namespace,
@@ -369,20 +491,21 @@ impl Open {
             }),
             query: entry.query,
             id: entry.id,
-        })
+            ticket: None,
+        }
     }
 
-    fn miss(
-        &mut self,
-        host: &impl Host,
-        namespace: String,
-        reason: MissReason,
-        doubt: Option<Candidate>,
-        now: Now,
-    ) -> Lookup {
+    fn miss(&mut self, host: &impl Host, namespace: String, reason: MissReason, now: Now) -> Miss {
         self.backlog.count(&namespace, Kind::Misses, 1, now);
+        if reason == MissReason::Explored {
+            self.backlog.count(&namespace, Kind::Explored, 1, now);
+        }
         self.emit(host, || Event::Miss(MissEvent { namespace, reason }));
-        Lookup::Miss(Miss { reason, doubt })
+        Miss {
+            reason,
+            doubt: None,
+            nearest: None,
+        }
     }
 
     fn count_vetoes(&mut self, host: &impl Host, namespace: &str, vetoed: &[VetoKind], now: Now) {
@@ -398,19 +521,76 @@ impl Open {
     }
 }
 
+impl Search {
+    /// A search for entries that may answer, from the similarity `reach` on.
+    pub fn new(
+        key: EntryKey,
+        asked: Asked,
+        vector: Vec<f32>,
+        threshold: f32,
+        reach: f32,
+        now: Now,
+    ) -> Self {
+        Search {
+            sought: Sought {
+                namespace: key.namespace,
+                context: asked.context.clone(),
+                tags: asked.tags.clone(),
+                fresh_at: Some(now.seconds()),
+                vector,
+                threshold: reach,
+            },
+            query_hash: key.query_hash,
+            asked,
+            threshold,
+            expired: Vec::new(),
+            rejected: Vec::new(),
+            vetoed: Vec::new(),
+        }
+    }
+
+    /// A candidate that the error bound judges.
+    fn bounded<'a>(&'a self, entry: &'a Entry, score: f32) -> Bounded<'a> {
+        Bounded {
+            namespace: &self.sought.namespace,
+            query_hash: &self.query_hash,
+            entry,
+            score,
+        }
+    }
+}
+
+/// An entry that nothing is against, its similarity and its confidence.
+type Best = (Entry, f32, f32);
+
+/// What a search has met.
+#[derive(Default)]
+struct Found {
+    best: Option<Best>,
+    /// The response of the next entry that nothing is against.
+    next: Option<String>,
+    /// The first candidate with a veto.
+    vetoed: Option<(Entry, f32, Vec<Veto>)>,
+    /// Why what was similar enough does not answer.
+    reason: Option<MissReason>,
+    /// There was nothing to compare with.
+    is_empty: bool,
+}
+
 /// How a search ends.
 enum Outcome {
-    /// This entry answers, with its similarity and confidence.
-    Hit(Entry, f32, f32),
+    /// This entry answers. With an error bound it has a ticket.
+    Hit(Best, Option<String>),
     /// This candidate answers if the verifier lets it.
     Verify(Candidate),
-    /// None answers. The candidate may be verified later.
-    Miss(MissReason, Option<Candidate>),
+    /// None answers. A candidate may be verified later, and one be labelled.
+    Miss(MissReason, Option<Candidate>, Option<Nearest>),
 }
 
 /// A semantic search, and the entries to delete that it found.
-struct Search {
+pub(super) struct Search {
     sought: Sought,
+    query_hash: String,
     asked: Asked,
     /// The least similarity of an entry that answers without being verified.
     threshold: f32,

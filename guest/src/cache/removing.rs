@@ -211,7 +211,12 @@ impl Open {
             self.emit_deletions(host, namespace.map(|name| (name, count)));
         }
         self.emit_deletions(host, counts.iter().map(|(name, n)| (name.as_str(), *n)));
-        match self.backlog.counters.reset(store, namespace) {
+        let counters = self.backlog.counters.reset(store, namespace);
+        let reset = counters.and_then(|()| match &mut self.bounding {
+            Some(bounding) => bounding.reset(store, namespace),
+            None => Ok(()),
+        });
+        match reset {
             // What was deleted is told, and the rest is done once more.
             Err(error) if count > 0 && is_retryable(&error) => Ok((count, Progress::Under)),
             Err(error) => Err(error),

@@ -98,8 +98,10 @@ impl<S: Store, H: Host> Cache<S, H> {
             }
             _ => None,
         };
+        let bound = open.bound_report(store, namespace)?;
         let index = open.index.as_ref();
         Ok(CacheStats {
+            bound,
             namespace: namespace.map(str::to_owned),
             entries: total,
             counters: sum,

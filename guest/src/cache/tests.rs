@@ -1,6 +1,7 @@
 //! Behaviour of the cache over a store in memory.
 
 mod archive_limits;
+mod bounding;
 mod checkpoints;
 mod contexts;
 mod evicting;

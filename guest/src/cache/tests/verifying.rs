@@ -66,7 +66,8 @@ fn the_candidate_about_to_answer_is_verified() {
                     miss,
                     Miss {
                         reason,
-                        doubt: None
+                        doubt: None,
+                        nearest: None,
                     }
                 );
                 assert_eq!(explanation.outcome, ExplainedOutcome::Miss(reason));

@@ -1,0 +1,309 @@
+//! The error bound: which scores answer, what labels say, and where both are kept.
+//!
+//! A namespace's counts are one value of the store's meta. An instance adds what it has counted since it
+//! last wrote, by compare-and-set, so that several lose no labels. A value that is damaged or of
+//! another version is started over.
+
+use super::{Cache, Open};
+use crate::bound::ticket::{Key, Ticket, only};
+use crate::bound::{Label, Ledger, State, compare, score};
+use crate::counters::ATTEMPTS;
+use crate::error::{Result, invalid};
+use crate::host::{Host, Now};
+use crate::judge::Kinds;
+use crate::options;
+use crate::query;
+use crate::store::Store;
+use crate::types::{
+    BackendError, BoundReport, Entry, Error, ErrorBound, LabelSource, Veto, VetoKind,
+};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Before the name of a namespace, the meta key of its counts.
+const META_PREFIX: &str = "bound:";
+/// The meta key from which tickets are signed.
+const KEY: &str = "ticket_key";
+/// Namespaces whose counts are in memory, at most.
+const MOST_NAMESPACES: usize = 4_096;
+/// Labels that are remembered, so that no ticket is used twice.
+const MOST_USED: usize = 8_192;
+
+/// What a cache with an error bound knows.
+pub(super) struct Bounding {
+    bound: ErrorBound,
+    key: Key,
+    ledgers: BTreeMap<String, Ledger>,
+    used: BTreeSet<[u8; 16]>,
+    used_in_order: VecDeque<[u8; 16]>,
+}
+
+/// A candidate that the bound judges.
+pub(super) struct Bounded<'a> {
+    pub namespace: &'a str,
+    pub query_hash: &'a str,
+    pub entry: &'a Entry,
+    pub score: f32,
+}
+
+/// What the bound says of a candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    Answers,
+    /// It would, and is refused for a label.
+    Explores,
+    /// The labels do not open the bound for its score.
+    Unproven,
+}
+
+impl Bounding {
+    /// Reads the key of tickets, or makes it.
+    pub fn open(store: &impl Store, bound: ErrorBound, seed: &[u8]) -> Result<Self> {
+        Ok(Bounding {
+            bound,
+            key: key(store, seed)?,
+            ledgers: BTreeMap::new(),
+            used: BTreeSet::new(),
+            used_in_order: VecDeque::new(),
+        })
+    }
+
+    /// The kinds of vetoes that labels have not switched off in a namespace.
+    pub fn kinds(&mut self, store: &impl Store, namespace: &str, asked: Kinds) -> Result<Kinds> {
+        let bound = self.bound;
+        let ledger = self.ledger(store, namespace)?;
+        let off = |kind: &VetoKind| ledger.switched_off(*kind, &bound);
+        let list = asked.list();
+        let off: Vec<VetoKind> = list.into_iter().filter(off).collect();
+        Ok(off.into_iter().fold(asked, Kinds::without))
+    }
+
+    /// The score from which candidates of a namespace answer.
+    pub fn threshold(&mut self, store: &impl Store, namespace: &str) -> Result<Option<f32>> {
+        let bound = self.bound;
+        Ok(self.ledger(store, namespace)?.threshold(&bound))
+    }
+
+    /// Whether a candidate may answer.
+    pub fn admit(&mut self, store: &impl Store, candidate: &Bounded) -> Result<Admission> {
+        let open = self.threshold(store, candidate.namespace)?;
+        let entry = candidate.entry;
+        Ok(match open {
+            Some(open) if candidate.score >= open => {
+                match self.bound.explores(
+                    candidate.namespace,
+                    candidate.query_hash,
+                    entry.id,
+                    entry.created_at,
+                ) {
+                    true => Admission::Explores,
+                    false => Admission::Answers,
+                }
+            }
+            _ => Admission::Unproven,
+        })
+    }
+
+    /// Counts a request that the exact layer does not answer.
+    pub fn observe(
+        &mut self,
+        store: &impl Store,
+        namespace: &str,
+        score: Option<f32>,
+    ) -> Result<()> {
+        self.ledger(store, namespace)?.observe(score);
+        Ok(())
+    }
+
+    /// The ticket of a candidate.
+    pub fn ticket(&self, candidate: &Bounded, vetoes: &[Veto], now: Now) -> String {
+        let ticket = Ticket {
+            score: candidate.score,
+            veto: only(vetoes.iter().map(|veto| veto.kind)),
+            issued: now.seconds(),
+            subject: Ticket::subject(
+                candidate.namespace,
+                candidate.query_hash,
+                candidate.entry.id,
+                candidate.entry.created_at,
+            ),
+        };
+        ticket.to_text(candidate.namespace, &self.key)
+    }
+
+    fn label(
+        &mut self,
+        store: &impl Store,
+        namespace: &str,
+        ticket: &str,
+        label: Label,
+        now: Now,
+    ) -> Result<()> {
+        let ticket = Ticket::from_text(ticket, namespace, &self.key, now.seconds())?;
+        if self.used.contains(&ticket.subject) {
+            return Err(invalid(
+                "the ticket was used, or another one of the same question and entry; each is labelled once",
+            ));
+        }
+        let ledger = self.ledger(store, namespace)?;
+        match ticket.veto {
+            Some(kind) => ledger.label_veto(kind, label),
+            None => ledger.label(ticket.score, label),
+        }
+        self.used.insert(ticket.subject);
+        self.used_in_order.push_back(ticket.subject);
+        if self.used_in_order.len() > MOST_USED
+            && let Some(oldest) = self.used_in_order.pop_front()
+        {
+            self.used.remove(&oldest);
+        }
+        Ok(())
+    }
+
+    /// What the labels of a namespace say.
+    pub fn report(&mut self, store: &impl Store, namespace: &str) -> Result<BoundReport> {
+        let bound = self.bound;
+        Ok(self.ledger(store, namespace)?.report(&bound).into())
+    }
+
+    /// Adds what was counted to what the store has. After an error it waits for the next write.
+    pub fn flush(&mut self, store: &impl Store) -> Result<()> {
+        for (namespace, ledger) in &mut self.ledgers {
+            let Some(unwritten) = ledger.unwritten() else {
+                continue;
+            };
+            let key = meta_key(namespace);
+            let mut attempts = 0;
+            let stored = loop {
+                let before = store.read_meta(&key)?;
+                let mut sum = state(before.as_deref());
+                sum.add(unwritten);
+                if store.replace_meta(&key, before.as_deref(), Some(&sum.to_text()))? {
+                    break sum;
+                }
+                attempts += 1;
+                if attempts == ATTEMPTS {
+                    return Err(Error::Backend(BackendError {
+                        message: format!(
+                            "the counts of the error bound of namespace {namespace:?} changed at each of {ATTEMPTS} attempts to add to them; they are written later"
+                        ),
+                        retryable: true,
+                    }));
+                }
+            };
+            ledger.written(stored);
+        }
+        Ok(())
+    }
+
+    /// Forgets the counts of a namespace, or of all.
+    pub fn reset(&mut self, store: &impl Store, namespace: Option<&str>) -> Result<()> {
+        let keys = match namespace {
+            Some(namespace) => vec![meta_key(namespace)],
+            None => {
+                let all = store.list_meta()?.into_iter();
+                all.map(|(key, _)| key)
+                    .filter(|key| key.starts_with(META_PREFIX))
+                    .collect()
+            }
+        };
+        for key in keys {
+            let value = store.read_meta(&key)?;
+            if value.is_some() {
+                // Whoever has written in between counts what is new.
+                store.replace_meta(&key, value.as_deref(), None)?;
+            }
+        }
+        match namespace {
+            Some(namespace) => drop(self.ledgers.remove(namespace)),
+            None => self.ledgers.clear(),
+        }
+        Ok(())
+    }
+
+    fn ledger(&mut self, store: &impl Store, namespace: &str) -> Result<&mut Ledger> {
+        if !self.ledgers.contains_key(namespace) {
+            if self.ledgers.len() >= MOST_NAMESPACES {
+                self.flush(store)?;
+                self.ledgers.clear();
+            }
+            let mut ledger = Ledger::default();
+            ledger.read(state(store.read_meta(&meta_key(namespace))?.as_deref()));
+            self.ledgers.insert(namespace.to_owned(), ledger);
+        }
+        self.ledgers
+            .get_mut(namespace)
+            .ok_or_else(|| invalid("the namespace has no counts"))
+    }
+}
+
+/// What a text of the store says; nothing counted if it is damaged or of another version.
+fn state(text: Option<&str>) -> State {
+    text.and_then(State::from_text).unwrap_or_default()
+}
+
+fn meta_key(namespace: &str) -> String {
+    format!("{META_PREFIX}{namespace}")
+}
+
+/// The key of the store's tickets, made of the seed of whoever comes first.
+fn key(store: &impl Store, seed: &[u8]) -> Result<Key> {
+    let mut stored = store.read_meta(KEY)?;
+    if stored.is_none() {
+        let made = query::hex(&Sha256::digest(seed));
+        match store.replace_meta(KEY, None, Some(&made)) {
+            Ok(true) => stored = Some(made),
+            Ok(false) => stored = store.read_meta(KEY)?,
+            // A store that is only read: its tickets are taken here only.
+            Err(Error::Unsupported(_)) => stored = Some(made),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Sha256::digest(stored.unwrap_or_default()).into())
+}
+
+/// The score of a candidate, by the response of the next one.
+pub(super) fn score_of(similarity: f32, response: &str, next: Option<&str>) -> f32 {
+    score(
+        similarity,
+        next.map(|next| compare(response, next) == Label::Same),
+    )
+}
+
+impl<S: Store, H: Host> Cache<S, H> {
+    /// See `cache.feedback`. Labels count alike, whoever gives them.
+    pub fn feedback(
+        &mut self,
+        namespace: &str,
+        ticket: &str,
+        label: Label,
+        _source: LabelSource,
+    ) -> Result<()> {
+        let (store, host, open) = self.parts()?;
+        options::check_namespace(namespace)?;
+        let now = host.now();
+        let Some(bounding) = &mut open.bounding else {
+            return Err(invalid(
+                "the cache has no error bound, so there is nothing to label; open it with the option error-bound",
+            ));
+        };
+        bounding.label(store, namespace, ticket, label, now)?;
+        open.backlog.counted(now);
+        open.flush_if_due(store, now);
+        Ok(())
+    }
+}
+
+impl Open {
+    /// What the labels of a namespace say, with an error bound.
+    pub(super) fn bound_report(
+        &mut self,
+        store: &impl Store,
+        namespace: Option<&str>,
+    ) -> Result<Option<BoundReport>> {
+        match (&mut self.bounding, namespace) {
+            (Some(bounding), Some(namespace)) => bounding.report(store, namespace).map(Some),
+            _ => Ok(None),
+        }
+    }
+}

@@ -246,6 +246,8 @@ const KEEPING: &str = "keeping the index in the store";
 const READING_VECTORS: &str = "reading vectors into memory";
 /// Names eviction in `problems`.
 const EVICTING: &str = "evicting";
+/// Names the making of another key of tickets in `problems`.
+const RENEWING: &str = "making another key of tickets";
 /// Names the deletion of what a look-up found in `problems`.
 const DELETING: &str = "deleting expired or refused entries";
 

@@ -1,8 +1,8 @@
 //! What is decided, on states made by hand and on a synthetic stream.
 
 use super::*;
-use crate::types::{BoundState, Error};
 use crate::types::VetoKind as Kind;
+use crate::types::{BoundState, Error};
 
 fn requests() -> ErrorBound {
     ErrorBound {

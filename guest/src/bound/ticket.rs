@@ -20,6 +20,9 @@ const BYTES: usize = 1 + 1 + 4 + 8 + SHORT + SHORT;
 /// A ticket is taken for so many seconds.
 const LASTS_SECONDS: u64 = 86_400;
 
+/// The meta key of what the key of a store's tickets is made of. It is in no portable archive.
+pub const META_KEY: &str = "ticket_key";
+
 /// The key of a store's tickets.
 pub type Key = [u8; 32];
 

@@ -5,7 +5,7 @@
 //! another version is started over.
 
 use super::{Cache, Open};
-use crate::bound::ticket::{Key, Ticket, only};
+use crate::bound::ticket::{Key, META_KEY as KEY, Ticket, only};
 use crate::bound::{Label, Ledger, State, compare, score};
 use crate::counters::ATTEMPTS;
 use crate::error::{Result, invalid};
@@ -21,9 +21,7 @@ use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Before the name of a namespace, the meta key of its counts.
-const META_PREFIX: &str = "bound:";
-/// The meta key from which tickets are signed.
-const KEY: &str = "ticket_key";
+pub(super) const META_PREFIX: &str = "bound:";
 /// Namespaces whose counts are in memory, at most.
 const MOST_NAMESPACES: usize = 4_096;
 /// Labels that are remembered, so that no ticket is used twice.
@@ -139,7 +137,16 @@ impl Bounding {
         label: Label,
         now: Now,
     ) -> Result<()> {
-        let ticket = Ticket::from_text(ticket, namespace, &self.key, now.seconds())?;
+        let read = |key: &Key| Ticket::from_text(ticket, namespace, key, now.seconds());
+        let mut found = read(&self.key);
+        if found.is_err()
+            && let Some(stored) = store.read_meta(KEY)?
+        {
+            // Whoever has loaded a checkpoint has made another.
+            self.key = Sha256::digest(stored).into();
+            found = read(&self.key);
+        }
+        let ticket = found?;
         if self.used.contains(&ticket.subject) {
             return Err(invalid(
                 "the ticket was used, or another one of the same question and entry; each is labelled once",
@@ -221,6 +228,13 @@ impl Bounding {
         Ok(())
     }
 
+    /// Reads everything again, and makes another key: the store's data was replaced.
+    fn renew(&mut self, store: &impl Store, seed: &[u8]) -> Result<()> {
+        self.ledgers.clear();
+        self.key = key(store, seed)?;
+        Ok(())
+    }
+
     fn ledger(&mut self, store: &impl Store, namespace: &str) -> Result<&mut Ledger> {
         if !self.ledgers.contains_key(namespace) {
             if self.ledgers.len() >= MOST_NAMESPACES {
@@ -240,6 +254,13 @@ impl Bounding {
 /// What a text of the store says; nothing counted if it is damaged or of another version.
 fn state(text: Option<&str>) -> State {
     text.and_then(State::from_text).unwrap_or_default()
+}
+
+/// The sum of two texts of the store, of which the second is newer.
+pub(super) fn add(present: Option<&str>, newer: &str) -> String {
+    let mut sum = state(present);
+    sum.add(&state(Some(newer)));
+    sum.to_text()
 }
 
 fn meta_key(namespace: &str) -> String {
@@ -295,6 +316,17 @@ impl<S: Store, H: Host> Cache<S, H> {
 }
 
 impl Open {
+    /// Makes another key of tickets, and forgets what was read: the store's data was replaced.
+    pub(super) fn renew_bounding(&mut self, store: &impl Store) -> Result<()> {
+        if let Some(stored) = store.read_meta(KEY)? {
+            store.replace_meta(KEY, Some(&stored), None)?;
+        }
+        match &mut self.bounding {
+            Some(bounding) => bounding.renew(store, &self.options.seed),
+            None => Ok(()),
+        }
+    }
+
     /// What the labels of a namespace say, with an error bound.
     pub(super) fn bound_report(
         &mut self,

@@ -4,11 +4,13 @@
 //! here, like those of a portable one. An archive that is loaded unchanged replaces the store's
 //! data as a whole; any other goes row by row through an import.
 
+use super::bounding;
 use super::evicting::Oldest;
 use super::kept;
 use super::storing::{BATCH_BYTES, size};
 use super::weighing::Weights;
-use super::{Cache, EVICTING, Open, Sizes, WRITING_LATER, opened};
+use super::{Cache, EVICTING, Open, RENEWING, Sizes, WRITING_LATER, opened};
+use crate::bound::ticket;
 use crate::checkpoint::manifest::{
     FORMAT_VERSION, SCHEMA_VERSION, check_embedder, check_namespaces, check_store,
 };
@@ -104,6 +106,9 @@ impl<S: Store, H: Host> Cache<S, H> {
         }
         let (entries, skipped) = (import.entries, import.skipped);
         open.start_over();
+        // A native archive brings its own key.
+        let renewed = open.renew_bounding(store);
+        open.note(RENEWING, renewed);
         if let Some(dtype) = options.vector_dtype {
             open.options.vector_dtype = dtype;
         }
@@ -374,12 +379,12 @@ impl<S: Store, A: Archive> Import<'_, S, A> {
         })
     }
 
-    /// The archive's values, with the counters added to those of the cache. A version of the version counter
-    /// means nothing in another store.
+    /// The archive's values, with its counts added to those of the cache. A version of the version counter
+    /// means nothing in another store, and a key of tickets that others know is none.
     fn meta_changes(&self, archived: &BTreeMap<String, String>) -> Result<Vec<MetaChange>> {
         archived
             .iter()
-            .filter(|(key, _)| *key != kept::ERASED)
+            .filter(|(key, _)| ![kept::ERASED, ticket::META_KEY].contains(&key.as_str()))
             .map(|(key, value)| {
                 let mut change = MetaChange {
                     key: key.clone(),
@@ -393,6 +398,8 @@ impl<S: Store, A: Archive> Import<'_, S, A> {
                 if key == counters::META_KEY {
                     change.value = add_counters(change.expected.as_deref(), value)
                         .map_err(|error| counters::damaged(&error))?;
+                } else if key.starts_with(bounding::META_PREFIX) {
+                    change.value = bounding::add(change.expected.as_deref(), value);
                 }
                 Ok(change)
             })

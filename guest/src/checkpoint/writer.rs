@@ -9,6 +9,7 @@ use super::{
     CHECKSUMS, Checksum, Checksums, ENTRIES_PER_READ, Limits, MANIFEST, MAX_DESCRIPTION_BYTES,
     SNAPSHOT, STATE, manifest, page_names,
 };
+use crate::bound::ticket;
 use crate::error::{Result, describe};
 use crate::host::Archive;
 use crate::options;
@@ -125,9 +126,10 @@ impl<S: Store, A: Archive> Writer<'_, S, A> {
     fn portable(mut self, consistent: bool, order: Order) -> Result<DumpReport> {
         self.manifest.consistent = consistent;
         self.describe()?;
+        let meta = self.store.list_meta()?.into_iter();
         let state = State {
             quotas: self.store.list_namespace_quotas()?.into_iter().collect(),
-            meta: self.store.list_meta()?.into_iter().collect(),
+            meta: meta.filter(|(key, _)| key != ticket::META_KEY).collect(),
         };
         state.check_stored()?;
         self.member(STATE, &state.encode()?)?;

@@ -277,3 +277,58 @@ fn without_a_bound_nothing_has_a_ticket_and_bad_bounds_are_refused() {
     bad(|bound| bound.explore = 1.5);
     bad(|bound| bound.floor = 1.0);
 }
+
+/// How an archive brings labels to another cache, and no key.
+#[test]
+fn labels_travel_in_archives_and_the_key_of_tickets_does_not() {
+    for (snapshots, mode) in [
+        (false, ImportMode::Merge),
+        (false, ImportMode::Empty),
+        (true, ImportMode::Replace),
+    ] {
+        let (mut cache, _, store) = bounded(0.0);
+        store.snapshots.set(snapshots);
+        cache.put(response("one", 0.0)).unwrap();
+        teach_many(&mut cache, 0..50, Label::Same);
+        let ticket = miss_of(cache.get(ask("last", 5.0)).unwrap())
+            .nearest
+            .unwrap()
+            .ticket;
+        let archive = checkpoints::dump_with(&mut cache, |options| {
+            options.layout = Some(match snapshots {
+                true => Layout::Native,
+                false => Layout::Portable,
+            });
+        });
+        let (mut other, _, beside) = new_cache(|options| {
+            options.error_bound = Some(bound::DEFAULT);
+            options.seed = vec![8; 32];
+        });
+        beside.snapshots.set(snapshots);
+        let mut mine = None;
+        if mode != ImportMode::Empty {
+            other.put(response("one", 0.0)).unwrap();
+            teach_many(&mut other, 100..110, Label::Different);
+            mine = miss_of(other.get(ask("last", 5.0)).unwrap()).nearest;
+        }
+        let key = beside.read_meta("ticket_key").unwrap();
+        // What was read of the old counts is out of date after the load.
+        checkpoints::load_with(&mut other, &archive, |options| options.mode = mode).unwrap();
+        let found = report(&mut other);
+        let expected = match mode {
+            // Older ones weigh a little less.
+            ImportMode::Merge => (59, 10),
+            _ => (50, 0),
+        };
+        assert_eq!((found.labels, found.wrong), expected, "{mode:?}");
+        // Another key: tickets of before are no longer taken, those of the archive never.
+        let renewed = beside.read_meta("ticket_key").unwrap();
+        assert!(renewed.is_some());
+        assert_ne!(renewed, store.read_meta("ticket_key").unwrap());
+        refused(feedback(&mut other, &ticket, Label::Same), "not issued");
+        if let Some(mine) = mine {
+            assert_eq!(renewed, key, "the seed is the same");
+            feedback(&mut other, &mine.ticket, Label::Same).unwrap();
+        }
+    }
+}

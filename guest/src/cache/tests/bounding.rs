@@ -318,7 +318,7 @@ fn labels_travel_in_archives_and_the_key_of_tickets_does_not() {
         let expected = match mode {
             // Older ones weigh a little less.
             ImportMode::Merge => (59, 10),
-            _ => (50, 0),
+            _ => (49, 0),
         };
         assert_eq!((found.labels, found.wrong), expected, "{mode:?}");
         // Another key: tickets of before are no longer taken, those of the archive never.

@@ -170,7 +170,9 @@ impl Bounding {
     /// What the labels of a namespace say.
     pub fn report(&mut self, store: &impl Store, namespace: &str) -> Result<BoundReport> {
         let bound = self.bound;
-        Ok(self.ledger(store, namespace)?.report(&bound).into())
+        let ledger = self.ledger(store, namespace)?;
+        ledger.read(state(store.read_meta(&meta_key(namespace))?.as_deref()));
+        Ok(ledger.report(&bound).into())
     }
 
     /// Adds what was counted to what the store has. After an error it waits for the next write.

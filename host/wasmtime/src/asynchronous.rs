@@ -1,11 +1,12 @@
 //! The cache for tokio programs.
 
 use crate::cache::{
-    Health, Kept, SemanticCache, Stats, explain, from_cache, keep, look_up, look_up_many,
+    Health, Missed, SemanticCache, Stats, explain, from_cache, keep, look_up, look_up_many,
     look_up_to_keep, put, put_many,
 };
 use crate::checkpoint::{DumpOptions, DumpReport, LoadOptions, LoadReport};
 use crate::contract::policy::Candidate;
+use crate::contract::trust::{Label, LabelSource};
 use crate::embedder::Outcome;
 use crate::entries::{EntryFilter, EntryPage, Receipt};
 use crate::error::{Error, Result};
@@ -129,13 +130,9 @@ impl AsyncSemanticCache {
     {
         let request = request.into().validate(true);
         let before = self.cache.stored();
-        let (text, vector) = match look_up_to_keep(self, request.clone()).await {
-            Ok(Kept {
-                lookup: Lookup::Hit(hit),
-                ..
-            }) => return Ok(from_cache(hit)),
-            Ok(Kept { text, vector, .. }) => (text, Ok(vector)),
-            Err(error) => (None, Err(error)),
+        let (text, missed) = match Missed::of(look_up_to_keep(self, request.clone()).await) {
+            Ok(missed) => missed,
+            Err(hit) => return Ok(from_cache(hit)),
         };
         let key = match text {
             Some(_) => self.cache.flight_key(&request, text),
@@ -171,7 +168,7 @@ impl AsyncSemanticCache {
             .zip(shared.as_deref_mut())
             .map(|(flight, shared)| flight.publish(shared, &computed.response));
         let response = computed.response.clone();
-        let stored = keep(self, request, computed, vector).await;
+        let stored = keep(self, request, computed, missed).await;
         drop(published);
         Ok(Answer {
             response,
@@ -233,6 +230,23 @@ impl AsyncSemanticCache {
     ) -> Result<Option<u64>> {
         let (query, namespace, context) = (query.into(), namespace.into(), context.into());
         self.run(move |cache| cache.link(&query, &namespace, &context, id, created_at))
+            .await
+    }
+
+    /// See [`SemanticCache::feedback`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn feedback(
+        &self,
+        namespace: impl Into<String>,
+        ticket: impl Into<String>,
+        label: Label,
+        source: LabelSource,
+    ) -> Result<()> {
+        let (namespace, ticket) = (namespace.into(), ticket.into());
+        self.run(move |cache| cache.feedback(&namespace, &ticket, label, source))
             .await
     }
 

@@ -1,12 +1,13 @@
 //! Opening a cache.
 
+use crate::bound::SameAnswer;
 use crate::cache::SemanticCache;
 use crate::cache::verifying::Verifying as VerifyingPools;
 use crate::component::{Engine, Instance};
 use crate::contract::api::{ConfidenceRule, Decay, IndexKeeping, ValidatorRule};
 use crate::contract::events::Event;
 use crate::contract::policy::Candidate;
-use crate::contract::trust::{Verifying, VetoKind};
+use crate::contract::trust::{ErrorBound, Label, Verifying, VetoKind};
 use crate::contract::types::VectorDtype;
 use crate::embedder::Embedder;
 use crate::error::{Error, Result};
@@ -40,6 +41,7 @@ pub struct Builder {
     embedding: pool::Limits,
     verifier: Option<Box<dyn Verifier>>,
     verification: pool::Limits,
+    same_answer: Option<SameAnswer>,
     on_error: Option<ErrorFn>,
     settings: Vec<Setting>,
 }
@@ -89,6 +91,7 @@ impl Builder {
             embedding: pool::Limits::default(),
             verifier: None,
             verification: pool::Limits::default(),
+            same_answer: None,
             on_error: None,
             settings: Vec::new(),
         }
@@ -282,6 +285,40 @@ impl Builder {
     #[must_use]
     pub fn verify_later(self, later: bool) -> Self {
         self.set(move |options| options.verifying.get_or_insert(NOT_BELOW).later = later)
+    }
+
+    /// Lets labels decide which candidates answer by meaning, so that at most a share of the answers is
+    /// wrong; see [`ErrorBound::answers`] and [`ErrorBound::requests`]. The similarity threshold no longer
+    /// counts. A candidate answers if its score reaches the threshold that the labels of its namespace
+    /// open; with too few labels, or bad ones, nothing does, and [`Stats::bound`](crate::Stats) says why.
+    /// [`get_or_compute`](crate::SemanticCache::get_or_compute) compares after each miss and labels; others
+    /// [give feedback](crate::SemanticCache::feedback). Default: none, and the threshold decides.
+    #[must_use]
+    pub fn error_bound(self, bound: ErrorBound) -> Self {
+        self.set(move |options| options.error_bound = Some(bound))
+    }
+
+    /// How [`get_or_compute`](crate::SemanticCache::get_or_compute) compares the response that it computed after
+    /// a miss with that of the candidate that was near. The function runs on the thread that computed.
+    /// Default: they are the same if they are equal after normalising; if not, nobody can say, and that
+    /// counts as wrong. So whoever caches free text sets this, or
+    /// [`same_answer_from`](Self::same_answer_from). Needs an [error bound](Self::error_bound).
+    #[must_use]
+    pub fn same_answer(
+        mut self,
+        compare: impl Fn(&Candidate, &str) -> Label + Send + Sync + 'static,
+    ) -> Self {
+        self.same_answer = Some(SameAnswer::Asked(Box::new(compare)));
+        self
+    }
+
+    /// As [`same_answer`](Self::same_answer), by the cache's embedder: two responses are the same if they are
+    /// equal after normalising, or the cosine of their embeddings is at least this, -1 to 1; else they
+    /// differ. If the embedder fails there is no label.
+    #[must_use]
+    pub fn same_answer_from(mut self, least_similarity: f32) -> Self {
+        self.same_answer = Some(SameAnswer::Embedded(least_similarity));
+        self
     }
 
     /// The longest that a call of the verifier may take, and the longest that candidates wait in line
@@ -516,7 +553,9 @@ impl Builder {
         let settings = self.settings;
         let verifies = self.verifier.is_some();
         let are_many = exact > 0 || semantic > 1;
+        let seed = seed()?;
         let set = |mut options: Options| {
+            options.seed = seed;
             for set in settings {
                 set(&mut options);
             }
@@ -527,12 +566,9 @@ impl Builder {
             options
         };
         let mut first = Instance::open(engine.clone(), state(store), set, fingerprint, dim)?;
-        if first.options.verifying.is_some() && !verifies {
+        if let Err(reason) = check_trust(&first.options, verifies, self.same_answer.as_ref()) {
             let _ = first.close();
-            return Err(Error::InvalidArgument(
-                "the cache has a verify band and no verifier; set one with Builder::verifier"
-                    .into(),
-            ));
+            return Err(Error::InvalidArgument(reason));
         }
         for warning in first.warnings() {
             watch.warning(&warning);
@@ -573,6 +609,7 @@ impl Builder {
             lanes,
             pool,
             verifier,
+            self.same_answer.unwrap_or_default(),
             self.on_error,
             Arc::clone(&watch),
             counting.unwrap_or_default(),
@@ -584,6 +621,40 @@ impl Builder {
     fn set(mut self, setting: impl FnOnce(&mut Options) + 'static) -> Self {
         self.settings.push(Box::new(setting));
         self
+    }
+}
+
+/// Random bytes for the key of tickets.
+fn seed() -> Result<Vec<u8>> {
+    let mut seed = vec![0; 32];
+    getrandom::fill(&mut seed).map_err(|error| {
+        Error::InvalidArgument(format!("the system gives no random bytes: {error}"))
+    })?;
+    Ok(seed)
+}
+
+/// Refuses settings that need another.
+fn check_trust(
+    options: &Options,
+    verifies: bool,
+    same_answer: Option<&SameAnswer>,
+) -> std::result::Result<(), String> {
+    if options.verifying.is_some() && !verifies {
+        return Err(
+            "the cache has a verify band and no verifier; set one with Builder::verifier".into(),
+        );
+    }
+    if options.error_bound.is_none() && same_answer.is_some() {
+        return Err(
+            "the cache compares answers and has no error bound; set one with Builder::error_bound"
+                .into(),
+        );
+    }
+    match same_answer {
+        Some(SameAnswer::Embedded(least)) if !(-1.0..=1.0).contains(least) => Err(format!(
+            "answers are the same from a similarity of {least}; it must be -1 to 1"
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -1,11 +1,13 @@
 //! The cache as a Rust program uses it.
 
+mod labelling;
 mod lookup;
 mod storing;
 #[cfg(test)]
 mod tests;
 pub(crate) mod verifying;
 
+use crate::bound::SameAnswer;
 use crate::cache::verifying::Verifying;
 use crate::component::Instance;
 use crate::contract::exports::mneme::cache::cache::{Guest, Step};
@@ -24,7 +26,7 @@ use std::sync::{Arc, Weak};
 use std::thread;
 
 #[cfg(feature = "tokio")]
-pub(crate) use lookup::{Kept, explain, from_cache, look_up, look_up_many, look_up_to_keep};
+pub(crate) use lookup::{Missed, explain, from_cache, look_up, look_up_many, look_up_to_keep};
 #[cfg(feature = "tokio")]
 pub(crate) use storing::{keep, put, put_many};
 
@@ -53,6 +55,7 @@ pub struct SemanticCache {
 struct Inner {
     pool: Pool,
     verifier: Option<Verifying>,
+    same_answer: SameAnswer,
     on_error: Option<ErrorFn>,
     lanes: Lanes,
     /// Held while the index is rebuilt: a step for another dtype would begin it again.
@@ -101,6 +104,7 @@ impl SemanticCache {
         lanes: Lanes,
         pool: Pool,
         verifier: Option<Verifying>,
+        same_answer: SameAnswer,
         on_error: Option<ErrorFn>,
         watch: Arc<Watch>,
         counting: Counting,
@@ -109,6 +113,7 @@ impl SemanticCache {
             inner: Arc::new(Inner {
                 pool,
                 verifier,
+                same_answer,
                 on_error,
                 lanes,
                 requantizing: parking_lot::Mutex::default(),

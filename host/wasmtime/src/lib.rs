@@ -63,6 +63,7 @@
 
 #[cfg(feature = "tokio")]
 mod asynchronous;
+mod bound;
 mod builder;
 mod cache;
 pub mod calibration;
@@ -105,7 +106,10 @@ pub use cache::{
 pub use component::{Engine, component};
 pub use contract::events::{CountEvent, Event, HitEvent, MissEvent, VetoEvent};
 pub use contract::policy::Candidate;
-pub use contract::trust::{Judgement, Verification, Veto, VetoKind};
+pub use contract::trust::{
+    BoundReport, BoundState, Bounded, ErrorBound, Judgement, Label, LabelSource, Verification,
+    Veto, VetoKind,
+};
 pub use contract::types::VectorDtype;
 pub use embedder::Embedder;
 pub use entries::{EntryFilter, EntryPage, Receipt};
@@ -116,7 +120,7 @@ pub use mneme_conformance as conformance;
 pub use observe::Observer;
 pub use request::{
     Answer, Computed, DEFAULT_MAX_RESPONSE_BYTES, DEFAULT_NAMESPACE, Explained, GetRequest, Hit,
-    Layer, Lookup, Miss, MissReason, Origin, PutRequest, Ttl,
+    Layer, Lookup, Miss, MissReason, Nearest, Origin, PutRequest, Ttl,
 };
 #[cfg(feature = "dynamodb")]
 pub use store::DynamoDbStore;

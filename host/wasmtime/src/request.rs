@@ -5,7 +5,7 @@ use crate::contract::trust::VetoKind;
 use crate::embedder::EmbedError;
 use crate::verifier::VerifyError;
 
-pub use crate::contract::api::{Explanation, Hit};
+pub use crate::contract::api::{Explanation, Hit, Nearest};
 pub use crate::contract::events::{Layer, MissReason};
 
 /// The namespace of requests that do not name one.
@@ -362,6 +362,10 @@ impl Lookup {
 pub struct Miss {
     /// The reason.
     pub reason: MissReason,
+    /// With an [error bound](crate::Builder::error_bound): the candidate to compare with the response that
+    /// is computed now, and the ticket that [`feedback`](crate::SemanticCache::feedback) takes. None where
+    /// nothing is near.
+    pub nearest: Option<Nearest>,
     /// The embedder's error, if it failed.
     pub embedder_error: Option<EmbedError>,
     /// The verifier's error, if it failed.
@@ -390,6 +394,8 @@ impl MissReason {
             MissReason::Vetoed => "vetoed",
             MissReason::Unverified => "unverified",
             MissReason::VerifierFailure => "verifier_failure",
+            MissReason::Unproven => "unproven",
+            MissReason::Explored => "explored",
             MissReason::Unreadable => "unreadable",
             MissReason::DimMismatch => "dim_mismatch",
             MissReason::EmbedderFailure => "embedder_failure",
@@ -412,6 +418,8 @@ impl Verdict {
             Verdict::Vetoed => "vetoed",
             Verdict::Untried => "untried",
             Verdict::Unverified => "unverified",
+            Verdict::Unproven => "unproven",
+            Verdict::Explored => "explored",
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::storing::keep;
 use super::verifying::verify;
 use super::{SemanticCache, broken_promise, late};
-use crate::contract::api::{self, VectorSource};
+use crate::contract::api::{self, Nearest, VectorSource};
 use crate::contract::policy::Candidate;
 use crate::embedder::EmbedError;
 use crate::error::{Error, Result};
@@ -82,13 +82,9 @@ impl SemanticCache {
     ) -> std::result::Result<Answer, E> {
         let request = request.into().validate(true);
         let before = self.stored();
-        let (text, vector) = match now(look_up_to_keep(self, request.clone())) {
-            Ok(Kept {
-                lookup: Lookup::Hit(hit),
-                ..
-            }) => return Ok(from_cache(hit)),
-            Ok(Kept { text, vector, .. }) => (text, Ok(vector)),
-            Err(error) => (None, Err(error)),
+        let (text, missed) = match Missed::of(now(look_up_to_keep(self, request.clone()))) {
+            Ok(missed) => missed,
+            Err(hit) => return Ok(from_cache(hit)),
         };
         let flight = self
             .flight_key(&request, text)
@@ -116,7 +112,7 @@ impl SemanticCache {
             .zip(shared.as_deref_mut())
             .map(|(flight, shared)| flight.publish(shared, &computed.response));
         let response = computed.response.clone();
-        let stored = now(keep(self, request, computed, vector));
+        let stored = now(keep(self, request, computed, missed));
         drop(published);
         Ok(Answer {
             response,
@@ -230,6 +226,7 @@ fn finish(
         api::Lookup::Hit(hit) => Ok(Lookup::Hit(hit)),
         api::Lookup::Miss(miss) => Ok(Lookup::Miss(Miss {
             reason: miss.reason,
+            nearest: miss.nearest,
             embedder_error,
             verifier_error,
         })),
@@ -276,6 +273,34 @@ pub(crate) struct Kept {
     /// The text that is compared, if the component has told it.
     pub text: Option<String>,
     pub vector: VectorSource,
+}
+
+/// What whoever computes after a miss keeps of it.
+pub(crate) struct Missed {
+    /// Of the query, or why the look-up failed.
+    pub vector: Result<VectorSource>,
+    /// The candidate to compare with.
+    pub nearest: Option<Nearest>,
+}
+
+impl Missed {
+    /// The text that is compared, if it is known, and what is kept; the hit if there is one.
+    pub fn of(found: Result<Kept>) -> std::result::Result<(Option<String>, Self), api::Hit> {
+        let (lookup, text, vector) = match found {
+            Ok(Kept {
+                lookup,
+                text,
+                vector,
+            }) => (Some(lookup), text, Ok(vector)),
+            Err(error) => (None, None, Err(error)),
+        };
+        let nearest = match lookup {
+            Some(Lookup::Hit(hit)) => return Err(hit),
+            Some(Lookup::Miss(miss)) => miss.nearest,
+            None => None,
+        };
+        Ok((text, Missed { vector, nearest }))
+    }
 }
 
 /// When a look-up needs a vector.

@@ -1,0 +1,115 @@
+//! Labels for the error bound: given by the program, or found by comparing after a miss.
+
+use super::SemanticCache;
+use crate::bound::SameAnswer;
+use crate::contract::api::Nearest;
+use crate::contract::trust::{BoundReport, ErrorBound, Label, LabelSource};
+use crate::contract::types::VectorDtype;
+use crate::error::{Error, Result};
+use crate::front::{Front, Kind, embed};
+use crate::observe::Call;
+
+impl SemanticCache {
+    /// Labels the candidate of a look-up for the [error bound](crate::Builder::error_bound), once: whether its
+    /// response was the right one. The ticket is that of its [hit](crate::Hit) or
+    /// [miss](crate::Miss::nearest), at most a day old; another process on the same store takes it too.
+    /// [`get_or_compute`](Self::get_or_compute) labels its misses itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] for a ticket of another namespace, one that is too old, was used or was not
+    /// issued by a cache of this store, and if the cache has no error bound; what the store returns.
+    pub fn feedback(
+        &self,
+        namespace: &str,
+        ticket: &str,
+        label: Label,
+        source: LabelSource,
+    ) -> Result<()> {
+        self.call("feedback", Some(namespace), |guest, store| {
+            guest.call_feedback(store, namespace, ticket, label, source)
+        })
+    }
+
+    /// What these labels of candidates, with their similarities and in their order, would open if the
+    /// cache had this error bound. Older ones weigh less, as in a stream.
+    ///
+    /// ```
+    /// # use mneme::{SemanticCache, MemoryStore, embedder::Precomputed};
+    /// use mneme::{BoundState, ErrorBound, Label};
+    ///
+    /// # let cache = SemanticCache::builder().store(MemoryStore::new()).embedder(Precomputed::new("v", 2)).open()?;
+    /// let labels = vec![(0.93, Label::Same); 300];
+    /// let report = cache.assess(ErrorBound::answers(0.05), &labels)?;
+    /// assert_eq!((report.state, report.threshold), (BoundState::Open, Some(0.93)));
+    /// # Ok::<(), mneme::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] for a bound out of its ranges; [`Error::Limit`].
+    pub fn assess(&self, bound: ErrorBound, labels: &[(f32, Label)]) -> Result<BoundReport> {
+        self.turn(|guest, store| guest.call_assess(store, bound, labels))
+    }
+
+    /// What two responses say about each other by themselves.
+    fn compare(&self, response: &str, other: &str) -> Result<Label> {
+        self.instance()?
+            .call_infallible(|guest, store| guest.call_compare(store, response, other))
+    }
+}
+
+/// Compares what was computed with the response of the candidate that was near, and labels it. A failure
+/// is reported, as the caller has the response anyway.
+pub(super) async fn label(front: &impl Front, nearest: Nearest, response: String) {
+    let watch = front.cache().watch();
+    let call = watch.begin("label", Some(&nearest.candidate.namespace));
+    let outcome = label_watched(front, &call, nearest, response).await;
+    watch.end(&call, &outcome);
+    match outcome {
+        Ok(()) | Err(Error::Closed) => {}
+        Err(error) => front.cache().report(&error),
+    }
+}
+
+async fn label_watched(
+    front: &impl Front,
+    call: &Call,
+    nearest: Nearest,
+    response: String,
+) -> Result<()> {
+    let Nearest { candidate, ticket } = nearest;
+    let namespace = candidate.namespace.clone();
+    let compare = call.part(move |cache: &SemanticCache| {
+        let label = match &cache.inner.same_answer {
+            SameAnswer::Asked(compare) => compare(&candidate, &response),
+            _ => cache.compare(&candidate.response, &response)?,
+        };
+        Ok((label, candidate.response, response))
+    });
+    let (mut label, old, new) = front.run(Kind::Reads, compare).await?;
+    if let SameAnswer::Embedded(least) = front.cache().inner.same_answer
+        && label != Label::Same
+    {
+        let embeddings = embed(front, call, vec![old, new]).await;
+        let embeddings = embeddings.map_err(Error::Embedder)?;
+        let compare = call.part(move |cache: &SemanticCache| {
+            // There is one for each response.
+            let [old, new] = &embeddings[..] else {
+                return Ok(Label::Unknown);
+            };
+            let similarity = cache.similarity(&old.vector, &new.vector, VectorDtype::Float32)?;
+            Ok(match similarity >= least {
+                true => Label::Same,
+                false => Label::Different,
+            })
+        });
+        label = front.run(Kind::Reads, compare).await?;
+    }
+    let give = call.part(move |cache: &SemanticCache| {
+        cache.turn(|guest, store| {
+            guest.call_feedback(store, &namespace, &ticket, label, LabelSource::Compared)
+        })
+    });
+    front.run(Kind::Changes, give).await
+}

@@ -69,6 +69,7 @@ mod scan;
 mod state;
 mod tail;
 pub mod ticket;
+pub mod used;
 
 #[cfg(test)]
 mod tests;

@@ -192,6 +192,10 @@ impl Guest for Component {
         Judge::new(&query).vetoes(&entry, kinds)
     }
 
+    fn bounds() -> Result<Vec<(String, BoundReport)>> {
+        with(Instance::bounds)
+    }
+
     fn compare(response: String, other: String) -> Label {
         bound::compare(&response, &other)
     }

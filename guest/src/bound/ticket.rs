@@ -4,6 +4,7 @@
 //! A ticket holds the score, the kind of veto if one refused the candidate, when it was issued, a name of
 //! query and entry, and a tag that only the holder of the key can make. All of it is hexadecimal.
 
+use super::used;
 use crate::error::{Result, invalid};
 use crate::judge::Kinds;
 use crate::types::VetoKind;
@@ -20,8 +21,13 @@ const BYTES: usize = 1 + 1 + 4 + 8 + SHORT + SHORT;
 /// A ticket is taken for so many seconds.
 const LASTS_SECONDS: u64 = 86_400;
 
-/// The meta key of what the key of a store's tickets is made of. It is in no portable archive.
+/// The meta key of what the key of a store's tickets is made of.
 pub const META_KEY: &str = "ticket_key";
+
+/// Whether a meta value is about the tickets of one store, and goes into no portable archive.
+pub fn is_of_tickets(meta_key: &str) -> bool {
+    [META_KEY, used::META_KEY].contains(&meta_key)
+}
 
 /// The key of a store's tickets.
 pub type Key = [u8; 32];

@@ -6,6 +6,7 @@
 
 use super::{Cache, Open};
 use crate::bound::ticket::{Key, META_KEY as KEY, Ticket, only};
+use crate::bound::used::Used;
 use crate::bound::{Label, Ledger, State, compare, score};
 use crate::counters::ATTEMPTS;
 use crate::error::{Result, invalid};
@@ -18,22 +19,19 @@ use crate::types::{
     BackendError, BoundReport, Entry, Error, ErrorBound, LabelSource, Veto, VetoKind,
 };
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 
 /// Before the name of a namespace, the meta key of its counts.
 pub(super) const META_PREFIX: &str = "bound:";
 /// Namespaces whose counts are in memory, at most.
 const MOST_NAMESPACES: usize = 4_096;
-/// Labels that are remembered, so that no ticket is used twice.
-const MOST_USED: usize = 8_192;
 
 /// What a cache with an error bound knows.
 pub(super) struct Bounding {
     bound: ErrorBound,
     key: Key,
     ledgers: BTreeMap<String, Ledger>,
-    used: BTreeSet<[u8; 16]>,
-    used_in_order: VecDeque<[u8; 16]>,
+    used: Used,
 }
 
 /// A candidate that the bound judges.
@@ -61,8 +59,7 @@ impl Bounding {
             bound,
             key: key(store, seed)?,
             ledgers: BTreeMap::new(),
-            used: BTreeSet::new(),
-            used_in_order: VecDeque::new(),
+            used: Used::default(),
         })
     }
 
@@ -147,7 +144,7 @@ impl Bounding {
             found = read(&self.key);
         }
         let ticket = found?;
-        if self.used.contains(&ticket.subject) {
+        if self.used.contains(store, &ticket.subject)? {
             return Err(invalid(
                 "the ticket was used, or another one of the same question and entry; each is labelled once",
             ));
@@ -157,13 +154,7 @@ impl Bounding {
             Some(kind) => ledger.label_veto(kind, label),
             None => ledger.label(ticket.score, label),
         }
-        self.used.insert(ticket.subject);
-        self.used_in_order.push_back(ticket.subject);
-        if self.used_in_order.len() > MOST_USED
-            && let Some(oldest) = self.used_in_order.pop_front()
-        {
-            self.used.remove(&oldest);
-        }
+        self.used.insert(&ticket.subject);
         Ok(())
     }
 
@@ -173,6 +164,13 @@ impl Bounding {
         let ledger = self.ledger(store, namespace)?;
         ledger.read(state(store.read_meta(&meta_key(namespace))?.as_deref()));
         Ok(ledger.report(&bound).into())
+    }
+
+    /// What the labels say of each namespace that was counted for since the cache was opened.
+    pub fn reports(&self) -> Vec<(String, BoundReport)> {
+        let each = self.ledgers.iter();
+        each.map(|(name, ledger)| (name.clone(), ledger.report(&self.bound).into()))
+            .collect()
     }
 
     /// Adds what was counted to what the store has. After an error it waits for the next write.
@@ -202,7 +200,7 @@ impl Bounding {
             };
             ledger.written(stored);
         }
-        Ok(())
+        self.used.flush(store)
     }
 
     /// Forgets the counts of a namespace, or of all.
@@ -314,6 +312,15 @@ impl<S: Store, H: Host> Cache<S, H> {
         open.backlog.counted(now);
         open.flush_if_due(store, now);
         Ok(())
+    }
+}
+
+impl<S: Store, H: Host> Cache<S, H> {
+    /// See `cache.bounds`.
+    pub fn bounds(&mut self) -> Result<Vec<(String, BoundReport)>> {
+        let (_, _, open) = self.parts()?;
+        let bounding = open.bounding.as_ref();
+        Ok(bounding.map_or_else(Vec::new, Bounding::reports))
     }
 }
 

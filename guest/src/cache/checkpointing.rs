@@ -384,7 +384,7 @@ impl<S: Store, A: Archive> Import<'_, S, A> {
     fn meta_changes(&self, archived: &BTreeMap<String, String>) -> Result<Vec<MetaChange>> {
         archived
             .iter()
-            .filter(|(key, _)| ![kept::ERASED, ticket::META_KEY].contains(&key.as_str()))
+            .filter(|(key, _)| *key != kept::ERASED && !ticket::is_of_tickets(key))
             .map(|(key, value)| {
                 let mut change = MetaChange {
                     key: key.clone(),

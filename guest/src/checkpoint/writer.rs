@@ -129,7 +129,9 @@ impl<S: Store, A: Archive> Writer<'_, S, A> {
         let meta = self.store.list_meta()?.into_iter();
         let state = State {
             quotas: self.store.list_namespace_quotas()?.into_iter().collect(),
-            meta: meta.filter(|(key, _)| key != ticket::META_KEY).collect(),
+            meta: meta
+                .filter(|(key, _)| !ticket::is_of_tickets(key))
+                .collect(),
         };
         state.check_stored()?;
         self.member(STATE, &state.encode()?)?;

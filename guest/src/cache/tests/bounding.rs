@@ -130,9 +130,17 @@ fn a_ticket_labels_once_in_its_namespace_for_a_day() {
         options.error_bound = Some(bound::DEFAULT);
         options.seed = vec![9; 32];
     });
+    assert!(beside.bounds().unwrap().is_empty());
     beside
         .feedback("n", &again.ticket, Label::Same, LabelSource::Judged)
         .unwrap();
+    let [(name, bound)] = &beside.bounds().unwrap()[..] else {
+        panic!("it has counted for one namespace");
+    };
+    assert_eq!((name.as_str(), bound.labels), ("n", 2));
+    // Whoever comes after it knows which were used.
+    beside.flush().unwrap();
+    refused(feedback(&mut cache, &again.ticket, Label::Same), "was used");
     let (mut stranger, _, _) = new_cache(|options| {
         options.error_bound = Some(bound::DEFAULT);
         options.seed = vec![8; 32];
@@ -176,7 +184,7 @@ fn counts_of_several_are_summed_and_reset_with_the_namespace() {
         options.error_bound = Some(bound::DEFAULT);
     });
     assert_eq!(report(&mut new).labels, 0);
-    teach_many(&mut new, 0..1, Label::Same);
+    teach_many(&mut new, 200..201, Label::Same);
     new.flush().unwrap();
     assert_eq!(report(&mut new).labels, 1);
     while new.clear_namespace("n").unwrap().more {}

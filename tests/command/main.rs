@@ -1,5 +1,7 @@
 //! The `mneme` command, run as a process.
 
+#[cfg(unix)]
+mod bound;
 mod calibration;
 mod checkpoints;
 mod conformance;

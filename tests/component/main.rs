@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod bad_labels;
+mod bound;
 mod contexts;
 mod embedding;
 mod erasing;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     Suite::new()
         .tests(bad_input::tests())
         .tests(bad_labels::tests())
+        .tests(bound::tests())
         .tests(contexts::tests())
         .tests(embedding::tests())
         .tests(erasing::tests())

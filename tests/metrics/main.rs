@@ -4,8 +4,8 @@ use mneme::embedder::{EmbedError, Embedder};
 use mneme::observe::{OpenTelemetry, Prometheus};
 use mneme::store::{self, Store, StoreError};
 use mneme::{
-    AsyncSemanticCache, Counters, GetRequest, ManualClock, MemoryStore, PutRequest, SemanticCache,
-    Ttl, VetoCounts, VetoKind,
+    AsyncSemanticCache, Counters, ErrorBound, GetRequest, ManualClock, MemoryStore, PutRequest,
+    SemanticCache, Ttl, VetoCounts, VetoKind,
 };
 use mneme_tests::broken::{Broken, memory};
 use mneme_tests::rows;
@@ -17,6 +17,7 @@ use opentelemetry_sdk::metrics::{InMemoryMetricExporter, SdkMeterProvider};
 use prometheus::{Registry, TextEncoder};
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
@@ -80,6 +81,7 @@ const NOTHING: Counters = Counters {
     hits_exact: 0,
     hits_semantic: 0,
     misses: 0,
+    explored: 0,
     evictions: 0,
     expirations: 0,
     vetoes: VetoCounts::NONE,
@@ -674,4 +676,53 @@ fn spans_follow_a_call_to_another_thread() {
         spans.iter().any(|span| span.starts_with("request/cache ")),
         "{spans:#?}"
     );
+}
+
+#[test]
+fn an_error_bound_is_measured_by_namespace() {
+    let registry = Registry::new();
+    let observer = Prometheus::builder().max_namespaces(1);
+    let cache = SemanticCache::builder()
+        .store(MemoryStore::new())
+        .embedder(Beginnings)
+        .observer(observer.register(&registry).unwrap())
+        .vetoes([])
+        .error_bound(ErrorBound::answers(0.05))
+        .open()
+        .unwrap();
+    let ask = |namespace: &str, n: u32| {
+        let query = "x".repeat(n as usize + 1);
+        let request = GetRequest::new(query).namespace(namespace);
+        cache
+            .get_or_compute(request, || Ok::<_, Infallible>("the same"))
+            .unwrap()
+    };
+    ask("a", 0);
+    ask("a", 1);
+    ask("b", 0);
+    let metrics = scraped(&registry);
+    assert_eq!(metrics["mneme_bound_labels{namespace=\"a\"}"], 1.0);
+    let state = "mneme_bound_state{namespace=\"a\",state=\"too_few_labels\"}";
+    assert_eq!(metrics[state], 1.0);
+    let absent = |of: &str| !metrics.keys().any(|key| key.contains(of));
+    assert!(absent("mneme_bound_threshold") && absent("namespace=\"b\""));
+    for n in 2..300 {
+        ask("a", n);
+    }
+    let metrics = scraped(&registry);
+    assert_eq!(
+        metrics["mneme_bound_state{namespace=\"a\",state=\"open\"}"],
+        1.0
+    );
+    assert!(!metrics.contains_key(state));
+    assert!(metrics["mneme_bound_threshold{namespace=\"a\"}"] > 0.7);
+    assert!(metrics["mneme_bound_share{namespace=\"a\"}"] <= 0.05);
+    assert_eq!(metrics["mneme_bound_wrong_labels{namespace=\"a\"}"], 0.0);
+    let explored = sum(
+        &metrics,
+        "mneme_misses_total",
+        "namespace=\"a\",reason=\"explored\"",
+    );
+    let stats = cache.stats(Some("a")).unwrap();
+    assert_eq!(explored, stats.counters.explored);
 }

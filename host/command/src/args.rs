@@ -1,5 +1,6 @@
 //! The command line.
 
+mod bounding;
 mod calibration;
 mod checkpoint;
 mod comparing;
@@ -15,10 +16,11 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
-use mneme::VectorDtype;
 use mneme::conformance::Seed;
 use mneme::store::checks::GREATEST;
+use mneme::{Label, LabelSource, VectorDtype};
 
+pub use bounding::Bounding;
 pub use calibration::{Calibrate, Judge, MetricName, Replay};
 pub use checkpoint::{Dump, Inspect, Load, Trust};
 pub use comparing::{Comparing, Place};
@@ -125,6 +127,9 @@ pub struct Global {
 
     #[command(flatten)]
     pub verifying: Verifying,
+
+    #[command(flatten)]
+    pub bounding: Bounding,
 }
 
 impl Global {
@@ -172,6 +177,8 @@ pub enum Command {
     Put(Put),
     /// Say how a question would be answered, and why
     Explain(Explain),
+    /// Say whether the answer of a look-up was right, for the error bound
+    Feedback(Feedback),
     /// Delete the answer to a question (found by its words, not its meaning)
     Delete {
         /// The question; case does not count without --keep-case, and spacing not either
@@ -301,6 +308,54 @@ pub struct Scope {
     /// A tag that the entry carries; give it several times for several tags
     #[arg(long = "tag", value_name = "TAG")]
     pub tags: Vec<String>,
+}
+
+/// See [`Command::Feedback`].
+#[derive(Debug, clap::Args)]
+pub struct Feedback {
+    /// The ticket of the hit or miss, from `get --json`; at most a day old
+    pub ticket: String,
+    /// What was found: the stored answer is the same as the right one, a different one, or nobody can say
+    pub label: LabelName,
+    /// Who found it
+    #[arg(long, value_enum, default_value = "user")]
+    pub source: SourceName,
+}
+
+/// See [`mneme::Label`].
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum LabelName {
+    Same,
+    Different,
+    Unknown,
+}
+
+impl From<LabelName> for Label {
+    fn from(name: LabelName) -> Self {
+        match name {
+            LabelName::Same => Self::Same,
+            LabelName::Different => Self::Different,
+            LabelName::Unknown => Self::Unknown,
+        }
+    }
+}
+
+/// See [`mneme::LabelSource`].
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum SourceName {
+    Compared,
+    Judged,
+    User,
+}
+
+impl From<SourceName> for LabelSource {
+    fn from(name: SourceName) -> Self {
+        match name {
+            SourceName::Compared => Self::Compared,
+            SourceName::Judged => Self::Judged,
+            SourceName::User => Self::User,
+        }
+    }
 }
 
 /// See [`Command::Put`].

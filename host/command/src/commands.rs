@@ -8,6 +8,7 @@ mod demo;
 mod embed;
 mod entries;
 pub mod explain;
+mod feedback;
 mod import;
 mod judge;
 mod listing;
@@ -31,6 +32,7 @@ pub fn dispatch(args: &Args, out: Output) -> Result<u8> {
         Command::Put(put) => entries::put(global, out, put),
         Command::Embed(args) => embed::embed(global, out, args),
         Command::Explain(explain) => explain::explain(global, out, explain),
+        Command::Feedback(args) => feedback::feedback(global, out, args),
         Command::Delete { query, context } => entries::delete(global, out, query, context),
         Command::Entries(args) => listing::entries(global, out, args),
         Command::Erase(args) => listing::erase(global, out, args),

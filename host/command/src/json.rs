@@ -2,12 +2,14 @@
 //! document describes.
 
 mod archive;
+mod bound;
 mod explanation;
 mod listing;
 mod lookup;
 mod report;
 
 pub use archive::{Loaded, Manifest, layout_name};
+pub use bound::Bound;
 pub use explanation::{Explanation, Veto};
 pub use listing::{EntryPage, Receipt};
 pub use lookup::{Hit, Lookup, Miss};
@@ -27,6 +29,11 @@ pub fn value(of: &impl Serialize) -> Value {
 /// A number with the digits of the f32, not of the nearest f64.
 pub fn digits<S: Serializer>(value: &f32, to: S) -> Result<S::Ok, S::Error> {
     output::number(*value).serialize(to)
+}
+
+/// As [`digits`], if there is a number.
+pub fn optional_digits<S: Serializer>(value: &Option<f32>, to: S) -> Result<S::Ok, S::Error> {
+    value.map(output::number).serialize(to)
 }
 
 /// Metadata: a JSON object as text.
@@ -54,6 +61,7 @@ mod tests {
             ttl_left: None,
             query: "q".into(),
             id: 7,
+            ticket: None,
         }));
         let value = value(&hit);
         assert_eq!(value["similarity"].to_string(), "0.85");

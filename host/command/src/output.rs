@@ -114,6 +114,11 @@ pub fn words(name: &str) -> String {
     name.replace('_', " ")
 }
 
+/// A share from 0 to 1, in percent.
+pub fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
 /// A count with its noun.
 pub fn counted(count: u64, singular: &str, plural: &str) -> String {
     let noun = if count == 1 { singular } else { plural };

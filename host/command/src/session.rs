@@ -47,7 +47,10 @@ impl Session {
             store.store_for(access)?,
             embedder.embedder(global.embed_timeout(), texts)?,
             global.embed_timeout(),
-            |builder| global.verifying.apply(global.comparing.apply(builder)),
+            |builder| {
+                let builder = global.verifying.apply(global.comparing.apply(builder))?;
+                global.bounding.apply(builder)
+            },
         )
     }
 

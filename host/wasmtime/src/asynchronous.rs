@@ -1,10 +1,11 @@
 //! The cache for tokio programs.
 
 use crate::cache::{
-    Health, Missed, SemanticCache, Stats, explain, from_cache, keep, look_up, look_up_many,
+    Health, Missed, SemanticCache, Stats, explain, from_cache, keep, label, look_up, look_up_many,
     look_up_to_keep, put, put_many,
 };
 use crate::checkpoint::{DumpOptions, DumpReport, LoadOptions, LoadReport};
+use crate::contract::api::Nearest;
 use crate::contract::policy::Candidate;
 use crate::contract::trust::{Label, LabelSource};
 use crate::embedder::Outcome;
@@ -248,6 +249,19 @@ impl AsyncSemanticCache {
         let (namespace, ticket) = (namespace.into(), ticket.into());
         self.run(move |cache| cache.feedback(&namespace, &ticket, label, source))
             .await
+    }
+
+    /// See [`SemanticCache::compare_answer`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn compare_answer(
+        &self,
+        nearest: Nearest,
+        response: impl Into<String>,
+    ) -> Result<Label> {
+        label(self, nearest, response.into()).await
     }
 
     /// See [`SemanticCache::list_entries`].

@@ -1,7 +1,7 @@
 //! How often an answer by meaning may be wrong: what users say, and what labels say of it.
 
 use crate::contract::policy::Candidate;
-use crate::contract::trust::{BoundState, Bounded, ErrorBound, Label};
+use crate::contract::trust::{BoundState, Bounded, ErrorBound, Label, LabelSource};
 
 /// The share of the would-be answers that are refused to get a label, if nothing else is said.
 const EXPLORE: f64 = 0.05;
@@ -54,6 +54,24 @@ impl Label {
             Label::Same => "same",
             Label::Different => "different",
             Label::Unknown => "unknown",
+        }
+    }
+}
+
+impl LabelSource {
+    /// All sources.
+    pub const ALL: [Self; 3] = [
+        LabelSource::Compared,
+        LabelSource::Judged,
+        LabelSource::User,
+    ];
+
+    /// Its name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            LabelSource::Compared => "compared",
+            LabelSource::Judged => "judged",
+            LabelSource::User => "user",
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::bound::SameAnswer;
 use crate::cache::verifying::Verifying;
 use crate::component::Instance;
 use crate::contract::exports::mneme::cache::cache::{Guest, Step};
-use crate::contract::trust::{Judgement, VetoKind};
+use crate::contract::trust::{BoundReport, Judgement, VetoKind};
 use crate::contract::types::{Error as StoreError, VectorDtype};
 use crate::error::{Error, Result};
 use crate::flights::Flights;
@@ -25,6 +25,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
 
+#[cfg(feature = "tokio")]
+pub(crate) use labelling::label;
 #[cfg(feature = "tokio")]
 pub(crate) use lookup::{Missed, explain, from_cache, look_up, look_up_many, look_up_to_keep};
 #[cfg(feature = "tokio")]
@@ -675,6 +677,11 @@ impl Measured for Inner {
             index_rows,
             memory_bytes: self.memory()? as u64,
         })
+    }
+
+    fn bounds(&self) -> Result<Vec<(String, BoundReport)>> {
+        let mut first = self.lanes.first().wait(self.lanes.cache())?;
+        first.call(|guest, store| guest.call_bounds(store))
     }
 }
 

@@ -18,7 +18,7 @@
 //! ```
 
 use crate::component::{Engine, Functions};
-use crate::contract::trust::{Veto, VetoKind};
+use crate::contract::trust::{BoundReport, ErrorBound, Label, Veto, VetoKind};
 use crate::contract::types::VectorDtype;
 use crate::embedder::{Embedding, Guarded};
 use crate::error::{Error, Result};
@@ -26,6 +26,8 @@ use std::collections::{HashMap, HashSet};
 
 /// Texts that are embedded in one call, which has a time limit.
 const BATCH: usize = 64;
+/// Less than any similarity that is looked at.
+const NO_CANDIDATE: f32 = f32::NEG_INFINITY;
 /// The quantile of the normal distribution of a two-sided interval of 95 %.
 const Z: f64 = 1.959_963_984_540_054;
 
@@ -167,6 +169,27 @@ pub fn judge(
             })
         })
         .collect()
+}
+
+/// What these pairs would open, if each were a question whose candidate got a label: in their order, as in
+/// a stream. A pair without a similarity has no candidate.
+///
+/// # Errors
+///
+/// [`Error::InvalidArgument`] for a bound out of its ranges; [`Error::Component`].
+pub fn assess(pairs: &[Scored], bound: ErrorBound) -> Result<BoundReport> {
+    let labels: Vec<(f32, Label)> = pairs
+        .iter()
+        .map(|pair| {
+            let label = match pair.same {
+                true => Label::Same,
+                false => Label::Different,
+            };
+            // Nothing is less similar, so that it has no candidate.
+            (pair.similarity.unwrap_or(NO_CANDIDATE), label)
+        })
+        .collect();
+    Functions::start(&Engine::shared()?)?.assess(bound, &labels)
 }
 
 /// The embeddings of texts, by text. Each different one is embedded once.
@@ -317,6 +340,17 @@ impl Point {
     /// The share of hits that are right: true / (true + wrong). 0 if there are no hits.
     pub fn precision(&self) -> f64 {
         share(self.true_hits, self.true_hits + self.wrong_hits)
+    }
+
+    /// The share of hits that are wrong. 0 if there are no hits.
+    pub fn wrong_of_answers(&self) -> f64 {
+        share(self.wrong_hits, self.true_hits + self.wrong_hits)
+    }
+
+    /// Wrong hits as a share of all pairs.
+    pub fn wrong_of_requests(&self) -> f64 {
+        let misses = self.lost_hits + self.true_misses;
+        share(self.wrong_hits, self.true_hits + self.wrong_hits + misses)
     }
 
     /// The share of pairs of the same meaning that are hits: true / (true + lost).

@@ -4,7 +4,7 @@ use crate::checkpoint::archive::Archive;
 use crate::contract::api::{NormalizedQuery, Options};
 use crate::contract::exports::mneme::cache::cache::Guest;
 use crate::contract::exports::mneme::cache::checkpoint::Guest as CheckpointGuest;
-use crate::contract::trust::{Judgement, VetoKind};
+use crate::contract::trust::{BoundReport, ErrorBound, Judgement, Label, VetoKind};
 use crate::contract::types::{Error as StoreError, VectorDtype};
 use crate::contract::{Mneme, MnemePre};
 use crate::embedder::Reading;
@@ -416,6 +416,14 @@ impl Functions {
         functions
             .call_judge(&mut *self.store, query, entry, kinds)
             .map_err(|error| explain(&error, self.store.data()))
+    }
+
+    /// See `cache.assess`.
+    pub fn assess(&mut self, bound: ErrorBound, labels: &[(f32, Label)]) -> Result<BoundReport> {
+        set_deadline(&mut self.store);
+        let functions = self.guest.mneme_cache_cache();
+        let assessed = functions.call_assess(&mut *self.store, bound, labels);
+        Ok(assessed.map_err(|error| explain(&error, self.store.data()))??)
     }
 
     /// See `cache.is-readable`.

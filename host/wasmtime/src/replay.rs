@@ -1,6 +1,7 @@
-//! What a cache would have done with the questions of a log, for a sweep of thresholds.
+//! What a cache would have done with the questions of a log, for a sweep of thresholds or by an error
+//! bound.
 //!
-//! Each threshold gets a new, empty cache, which is asked the questions in order. After a miss
+//! Each rule gets a new, empty cache, which is asked the questions in order. After a miss
 //! the answer of the log is stored. Choose the threshold by how often the cache would have
 //! answered, and how often with another question's answer.
 //!
@@ -30,17 +31,15 @@ use crate::builder::Builder;
 use crate::cache::SemanticCache;
 use crate::calibration::embed_distinct;
 use crate::component::{Engine, Functions};
+use crate::contract::trust::{ErrorBound, Label, LabelSource};
 use crate::embedder::{EmbedError, Embedder, Embedding, Guarded};
 use crate::error::{Error, Result};
 use crate::host::ManualClock;
-use crate::request::{DEFAULT_NAMESPACE, GetRequest, Layer, Lookup, PutRequest};
+use crate::request::{DEFAULT_NAMESPACE, GetRequest, Layer, Lookup, MissReason, PutRequest};
 use crate::store::MemoryStore;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// What is stored for an answer that the log does not have.
-const UNKNOWN: &str = "?";
 
 /// A question of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +68,13 @@ impl Truth {
                 Some(a == b)
             }
             _ => None,
+        }
+    }
+
+    /// What a cache would store: two are equal where the answers are.
+    fn response(&self) -> &str {
+        match self {
+            Truth::Response(text) | Truth::Label(text) => text,
         }
     }
 }
@@ -133,17 +139,32 @@ impl std::fmt::Debug for Replay<'_> {
     }
 }
 
-/// The result of a log at one threshold.
+/// What decides which similar questions are answered.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rule {
+    /// The similarity, from this threshold on, -1 to 1.
+    Threshold(f32),
+    /// Labels. The replay plays the part of a host that computes after each miss and compares: the truths
+    /// of the log say what is the same, and where they do not, nobody can say. What is asked in other
+    /// words and stored under a label is compared by that.
+    Bound(ErrorBound),
+}
+
+/// The result of a log by one rule.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
-    /// The threshold.
-    pub threshold: f32,
+    /// The rule.
+    pub rule: Rule,
     /// Questions asked.
     pub questions: u64,
     /// Hits of the exact layer.
     pub exact: u64,
     /// Hits of the semantic layer.
     pub semantic: u64,
+    /// Questions that missed because of vetoes.
+    pub vetoed: u64,
+    /// Questions that an entry could have answered, and that missed to get a label.
+    pub explored: u64,
     /// Hits that could be judged right or wrong.
     pub judged: u64,
     /// Of these, the hits with another question's answer.
@@ -178,6 +199,16 @@ impl Outcome {
     /// be judged.
     pub fn wrong_hit_rate(&self) -> Option<f64> {
         (self.judged > 0).then(|| self.wrong as f64 / self.judged as f64)
+    }
+
+    /// Wrong hits as a share of all questions, 0 to 1; none if no hit could be judged.
+    pub fn wrong_of_requests(&self) -> Option<f64> {
+        (self.judged > 0).then(|| self.wrong as f64 / self.questions.max(1) as f64)
+    }
+
+    /// The share of questions that missed to get a label, 0 to 1.
+    pub fn explored_rate(&self) -> f64 {
+        self.explored as f64 / self.questions.max(1) as f64
     }
 }
 
@@ -243,21 +274,35 @@ impl<'a> Replay<'a> {
     /// [`Error::InvalidArgument`] for options and questions that the cache refuses, and its
     /// other errors.
     pub fn run(&self, threshold: f32) -> Result<Outcome> {
+        self.run_by(Rule::Threshold(threshold))
+    }
+
+    /// Replays the log by one rule.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn run_by(&self, rule: Rule) -> Result<Outcome> {
         let start = self.log.first().and_then(|question| question.time);
         let clock = ManualClock::at(start.unwrap_or_default());
         let builder = (self.options)(SemanticCache::builder());
+        let builder = match rule {
+            Rule::Threshold(threshold) => builder.similarity_threshold(threshold),
+            Rule::Bound(bound) => builder.error_bound(bound),
+        };
         let cache = builder
             .store(MemoryStore::new())
             .embedder(self.embedder.clone())
             .clock(clock.clone())
-            .similarity_threshold(threshold)
             .normalize(self.normalize)
             .open()?;
         let mut outcome = Outcome {
-            threshold,
+            rule,
             questions: 0,
             exact: 0,
             semantic: 0,
+            vetoed: 0,
+            explored: 0,
             judged: 0,
             wrong: 0,
             wrong_hits: Vec::new(),
@@ -272,11 +317,26 @@ impl<'a> Replay<'a> {
             let request = GetRequest::new(&question.query).namespace(&question.namespace);
             let hit = match cache.get(request)? {
                 Lookup::Hit(hit) => hit,
-                Lookup::Miss(_) => {
-                    let response = match &question.truth {
-                        Some(Truth::Response(response)) => response,
-                        _ => UNKNOWN,
-                    };
+                Lookup::Miss(miss) => {
+                    match miss.reason {
+                        MissReason::Vetoed => outcome.vetoed += 1,
+                        MissReason::Explored => outcome.explored += 1,
+                        _ => {}
+                    }
+                    if let Some(nearest) = miss.nearest {
+                        let source = stored.get(&nearest.candidate.id).copied();
+                        let label = match source.and_then(|source| self.agree(place, source)) {
+                            Some(true) => Label::Same,
+                            Some(false) => Label::Different,
+                            None => Label::Unknown,
+                        };
+                        let name = &question.namespace;
+                        cache.feedback(name, &nearest.ticket, label, LabelSource::Compared)?;
+                    }
+                    // Answers that nobody knows are not equal.
+                    let unknown = || format!("? {place}");
+                    let truth = question.truth.as_ref();
+                    let response = truth.map_or_else(unknown, |truth| truth.response().to_owned());
                     let put = PutRequest::new(&question.query, response);
                     let id = cache.put(put.namespace(&question.namespace))?;
                     stored.insert(id, place);
@@ -290,8 +350,7 @@ impl<'a> Replay<'a> {
             let Some(&source) = stored.get(&hit.id) else {
                 continue;
             };
-            let truths = question.truth.as_ref().zip(self.log[source].truth.as_ref());
-            if let Some(agrees) = truths.and_then(|(asked, given)| asked.agrees(given)) {
+            if let Some(agrees) = self.agree(place, source) {
                 outcome.judged += 1;
                 if !agrees {
                     outcome.wrong += 1;
@@ -304,6 +363,12 @@ impl<'a> Replay<'a> {
             }
         }
         Ok(outcome)
+    }
+
+    /// Whether two questions of the log have the same answer, if that is known.
+    fn agree(&self, asked: usize, given: usize) -> Option<bool> {
+        let asked = self.log[asked].truth.as_ref()?;
+        asked.agrees(self.log[given].truth.as_ref()?)
     }
 }
 

@@ -3,12 +3,14 @@
 use std::fmt::Write;
 
 use anyhow::{Context, Result, bail};
-use mneme::calibration::{Curve, Goal, Pair, Point, Scored};
+use mneme::calibration::{self, Curve, Goal, Pair, Point, Scored};
+use mneme::{BoundReport, ErrorBound};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::judge::judge_pairs;
 use crate::args::{Calibrate, Global, MetricName};
+use crate::json;
 use crate::json_lines;
 use crate::output::{self, Output};
 use crate::picture;
@@ -45,6 +47,13 @@ pub fn calibrate(global: &Global, out: Output, args: &Calibrate) -> Result<u8> {
     let (judged, embedder) = judge_pairs("calibrate", global, out, &pairs)?;
     let scored: Vec<Scored> = judged.iter().map(Scored::from).collect();
     let curve = Curve::of(&scored).context("calibrate")?;
+    let bound = match global.bounding.bound()? {
+        Some(bound) => {
+            let report = calibration::assess(&scored, bound).context("calibrate")?;
+            Some((bound, report))
+        }
+        None => None,
+    };
     let goal = Goal {
         min_precision: args.min_precision,
         min_recall: args.min_recall,
@@ -63,6 +72,7 @@ pub fn calibrate(global: &Global, out: Output, args: &Calibrate) -> Result<u8> {
         best: &best,
         metric: args.metric,
         embedder: &embedder,
+        bound,
     };
     out.result(|| found.json(), || found.text())?;
     Ok(0)
@@ -120,6 +130,8 @@ struct Found<'a> {
     best: &'a Point,
     metric: MetricName,
     embedder: &'a str,
+    /// The error bound, and what the pairs open.
+    bound: Option<(ErrorBound, BoundReport)>,
 }
 
 impl Found<'_> {
@@ -146,6 +158,12 @@ impl Found<'_> {
             "pairs": self.pairs.len(),
             "same": self.same(),
             "embedder": self.embedder,
+            "bound": self.bound.as_ref().map(|(bound, report)| json!({
+                "delta": bound.delta,
+                "of": bound.of.name(),
+                "explore": bound.explore,
+                "opens": json::Bound::from(report),
+            })),
             "curve": curve,
         })
     }
@@ -159,6 +177,8 @@ impl Found<'_> {
             "right hits",
             "wrong hits",
             "lost hits",
+            "of answers",
+            "of requests",
         ]);
         let mut row = |threshold: String, point: &Point| {
             table.add_row([
@@ -169,6 +189,8 @@ impl Found<'_> {
                 point.true_hits.to_string(),
                 point.wrong_hits.to_string(),
                 point.lost_hits.to_string(),
+                output::percent(point.wrong_of_answers()),
+                output::percent(point.wrong_of_requests()),
             ]);
         };
         let mut is_best_due = true;
@@ -204,6 +226,17 @@ impl Found<'_> {
             self.same(),
             self.embedder.escape_debug(),
         );
+        if let Some((bound, report)) = &self.bound {
+            let _ = writeln!(
+                text,
+                " {:<10} {} of {} may be wrong, {} explore: {}",
+                "bound",
+                output::percent(bound.delta),
+                bound.of.name(),
+                output::percent(bound.explore),
+                json::Bound::from(report).text()
+            );
+        }
         text
     }
 }
@@ -217,6 +250,8 @@ fn point_json(point: &Point) -> Value {
         "true_hits": point.true_hits,
         "wrong_hits": point.wrong_hits,
         "lost_hits": point.lost_hits,
+        "wrong_of_answers": point.wrong_of_answers(),
+        "wrong_of_requests": point.wrong_of_requests(),
         "true_misses": point.true_misses,
     })
 }

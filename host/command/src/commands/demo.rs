@@ -31,6 +31,7 @@ struct Faq {
 /// `demo`. Ignores the environment, so it does not fill the cache that $MNEME_STORE names.
 pub fn demo(global: &Global, out: Output) -> Result<u8> {
     global.verifying.refuse("demo")?;
+    global.bounding.refuse("demo")?;
     let spec = EmbedderSpec::parse(global.embedder.as_deref().unwrap_or("minilm"))?;
     let folder = stage(tempfile::tempdir).context("demo: cannot make a temporary directory")?;
     let store = match &global.store {

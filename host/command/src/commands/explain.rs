@@ -95,6 +95,15 @@ pub fn rule(explanation: &Explanation) -> String {
         ExplainedOutcome::Miss(MissReason::VerifierFailure) => {
             "the verifier failed or took too long, so the most similar usable entry does not answer".into()
         }
+        ExplainedOutcome::Miss(MissReason::Unproven) => match explanation.open_from {
+            Some(open) => format!(
+                "the labels open the error bound from a score of {open:.2} on, and no usable entry has it"
+            ),
+            None => "the labels do not open the error bound for any entry; `mneme stats` with this namespace says why".into(),
+        },
+        ExplainedOutcome::Miss(MissReason::Explored) => {
+            "the most similar usable entry could answer, and is refused this once to get a label".into()
+        }
         ExplainedOutcome::Miss(MissReason::Unreadable) => {
             "the question is blank, or the embedder could not read it to its end or does not know its script, and the same question is not stored".into()
         }
@@ -136,6 +145,9 @@ fn text(explanation: &Explanation) -> String {
     }
     if let Some(said) = explanation.verification {
         text += &line("verifier", said.opinion.name().to_owned());
+    }
+    if let Some(open) = explanation.open_from {
+        text += &line("open from", format!("{open:.2}"));
     }
     text += &line("outcome", outcome.bold().to_string());
     text += &line("because", rule(explanation));

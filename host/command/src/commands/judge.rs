@@ -86,6 +86,7 @@ pub(super) fn judge_pairs(
 /// `judge`
 pub fn judge(global: &Global, out: Output, args: &Judge) -> Result<u8> {
     global.verifying.refuse("judge")?;
+    global.bounding.refuse("judge")?;
     let lines = json_lines::read::<Line>("judge", &args.pairs, SHAPE)?;
     let pairs: Vec<Pair> = lines
         .iter()

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use anyhow::{Context, Result, bail};
 use mneme::Builder;
-use mneme::replay::{Outcome, Question, Replay, Truth};
+use mneme::replay::{Outcome, Question, Replay, Rule, Truth};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -36,7 +36,7 @@ pub fn replay(global: &Global, out: Output, args: &args::Replay) -> Result<u8> {
     picture::check_name("replay", args.plot.as_deref())?;
     let target = |path| Target::optional("replay", path, global);
     let (table, plot) = (target(args.csv.as_ref())?, target(args.plot.as_ref())?);
-    let thresholds = thresholds(&args.thresholds)?;
+    let rules = rules(global, args)?;
     let lines = json_lines::read::<Entry>("replay", &args.log, SHAPE)?;
     let (numbers, log): (Vec<u64>, Vec<Question>) = lines
         .into_iter()
@@ -57,10 +57,10 @@ pub fn replay(global: &Global, out: Output, args: &args::Replay) -> Result<u8> {
     let replay = replay.options(|builder| options(global.comparing.apply(builder), args));
     progress::style(&bar, progress::THRESHOLDS);
     let mut outcomes = Vec::new();
-    for (done, threshold) in thresholds.iter().enumerate() {
-        progress::show(&bar, done as u64, thresholds.len() as u64);
-        let outcome = replay.run(*threshold);
-        outcomes.push(outcome.with_context(|| format!("replay: at threshold {threshold}"))?);
+    for (done, rule) in rules.iter().enumerate() {
+        progress::show(&bar, done as u64, rules.len() as u64);
+        let outcome = replay.run_by(*rule);
+        outcomes.push(outcome.with_context(|| format!("replay: at {}", name(*rule)))?);
     }
     bar.finish_and_clear();
     if let Some(table) = table {
@@ -78,6 +78,26 @@ pub fn replay(global: &Global, out: Output, args: &args::Replay) -> Result<u8> {
     };
     out.result(|| found.json(), || found.text())?;
     Ok(0)
+}
+
+/// The rules to try: the thresholds, and the error bound.
+fn rules(global: &Global, args: &args::Replay) -> Result<Vec<Rule>> {
+    let bound = global.bounding.bound()?;
+    let thresholds = match &args.thresholds[..] {
+        // The threshold does not count.
+        [] if bound.is_some() => Vec::new(),
+        given => thresholds(given)?,
+    };
+    let thresholds = thresholds.into_iter().map(Rule::Threshold);
+    Ok(thresholds.chain(bound.map(Rule::Bound)).collect())
+}
+
+/// What a rule is called.
+fn name(rule: Rule) -> String {
+    match rule {
+        Rule::Threshold(threshold) => threshold.to_string(),
+        Rule::Bound(bound) => format!("{} of {}", output::percent(bound.delta), bound.of.name()),
+    }
 }
 
 /// The thresholds to try, ascending and each once.
@@ -155,8 +175,13 @@ impl Found<'_> {
                 })
             })
             .collect();
+        let (threshold, bound) = match outcome.rule {
+            Rule::Threshold(threshold) => (Some(output::number(threshold)), Value::Null),
+            Rule::Bound(bound) => (None, json!({"delta": bound.delta, "of": bound.of.name()})),
+        };
         json!({
-            "threshold": output::number(outcome.threshold),
+            "threshold": threshold,
+            "error_bound": bound,
             "hits": outcome.hits(),
             "exact": outcome.exact,
             "semantic": outcome.semantic,
@@ -165,6 +190,9 @@ impl Found<'_> {
             "judged": outcome.judged,
             "wrong": outcome.wrong,
             "wrong_hit_rate": outcome.wrong_hit_rate(),
+            "wrong_of_requests": outcome.wrong_of_requests(),
+            "vetoed": outcome.vetoed,
+            "explored": outcome.explored,
             "wrong_hits": wrong_hits,
         })
     }
@@ -192,19 +220,25 @@ impl Found<'_> {
             "semantic",
             "judged",
             "wrong",
-            "wrong-hit rate",
+            "of answers",
+            "of requests",
+            "vetoed",
+            "explored",
         ]);
         for outcome in self.outcomes {
-            let wrong = outcome.wrong_hit_rate();
+            let share = |wrong: Option<f64>| wrong.map_or_else(|| "-".into(), output::percent);
             table.add_row([
-                format!("{}", outcome.threshold),
-                percent(outcome.hit_rate()),
+                name(outcome.rule),
+                output::percent(outcome.hit_rate()),
                 outcome.hits().to_string(),
                 outcome.exact.to_string(),
                 outcome.semantic.to_string(),
                 outcome.judged.to_string(),
                 outcome.wrong.to_string(),
-                wrong.map_or_else(|| "-".into(), percent),
+                share(outcome.wrong_hit_rate()),
+                share(outcome.wrong_of_requests()),
+                outcome.vetoed.to_string(),
+                output::percent(outcome.explored_rate()),
             ]);
         }
         let mut text = format!(
@@ -223,7 +257,7 @@ impl Found<'_> {
                 let _ = writeln!(
                     text,
                     " at {}, line {}: {:?} got the answer to {:?} ({:.3})",
-                    outcome.threshold,
+                    name(outcome.rule),
                     self.numbers[hit.question],
                     self.log[hit.question].query(),
                     self.log[hit.answered_as].query(),
@@ -235,19 +269,15 @@ impl Found<'_> {
     }
 }
 
-fn percent(share: f64) -> String {
-    format!("{:.1} %", share * 100.0)
-}
-
 fn csv(outcomes: &[Outcome]) -> String {
     let mut text =
-        "threshold,questions,hits,exact,semantic,hit_rate,judged,wrong,wrong_hit_rate\n".to_owned();
+        "threshold,questions,hits,exact,semantic,hit_rate,judged,wrong,wrong_hit_rate,wrong_of_requests,vetoed,explored\n".to_owned();
     for outcome in outcomes {
-        let wrong = outcome.wrong_hit_rate();
+        let share = |wrong: Option<f64>| wrong.map_or_else(String::new, |wrong| wrong.to_string());
         let _ = writeln!(
             text,
-            "{},{},{},{},{},{},{},{},{}",
-            outcome.threshold,
+            "{},{},{},{},{},{},{},{},{},{},{},{}",
+            name(outcome.rule),
             outcome.questions,
             outcome.hits(),
             outcome.exact,
@@ -255,7 +285,10 @@ fn csv(outcomes: &[Outcome]) -> String {
             outcome.hit_rate(),
             outcome.judged,
             outcome.wrong,
-            wrong.map_or_else(String::new, |wrong| wrong.to_string()),
+            share(outcome.wrong_hit_rate()),
+            share(outcome.wrong_of_requests()),
+            outcome.vetoed,
+            outcome.explored,
         );
     }
     text
@@ -266,7 +299,10 @@ fn draw(outcomes: &[Outcome]) -> Result<String> {
         name: name.to_owned(),
         points: outcomes
             .iter()
-            .filter_map(|outcome| Some((f64::from(outcome.threshold), value(outcome)?)))
+            .filter_map(|outcome| match outcome.rule {
+                Rule::Threshold(threshold) => Some((f64::from(threshold), value(outcome)?)),
+                Rule::Bound(_) => None,
+            })
             .collect(),
     };
     Plot {

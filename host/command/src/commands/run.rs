@@ -30,6 +30,7 @@ pub fn run(global: &Global, out: Output, args: &Run) -> Result<u8> {
 
     let mut cache = None;
     let mut reason = Value::Null;
+    let mut nearest = None;
     // Where nothing is embedded, or that has failed, only the exact layer is to find the answer.
     let mut has_vector = !args.exact;
     match look_up(global, args, &input) {
@@ -52,6 +53,7 @@ pub fn run(global: &Global, out: Output, args: &Run) -> Result<u8> {
                 miss.reason.name()
             ));
             reason = json!(miss.reason.name());
+            nearest = miss.nearest;
             cache = Some(session);
         }
         Err(error) => out.warn(&format!(
@@ -64,7 +66,17 @@ pub fn run(global: &Global, out: Output, args: &Run) -> Result<u8> {
     let mut stored = false;
     if let Some(session) = cache.filter(|_| finished.status.success()) {
         match store(global, args, &session, &input, &finished, has_vector) {
-            Ok(()) => stored = true,
+            Ok(response) => {
+                stored = true;
+                if let Some(nearest) = nearest
+                    && let Err(error) = session.cache.compare_answer(nearest, response)
+                {
+                    out.warn(&format!("the answer was not compared: {error}"));
+                }
+                if let Err(error) = session.cache.close() {
+                    out.warn(&format!("access times and counters are not kept: {error}"));
+                }
+            }
             Err(error) => out.warn(&format!(
                 "the answer was not cached: {}",
                 output::message(&error)
@@ -118,14 +130,14 @@ fn look_up(global: &Global, args: &Run, input: &[u8]) -> Result<(Session, Lookup
     Ok((session, lookup))
 }
 
-fn store(
+fn store<'a>(
     global: &Global,
     args: &Run,
     session: &Session,
     input: &[u8],
-    finished: &Finished,
+    finished: &'a Finished,
     has_vector: bool,
-) -> Result<()> {
+) -> Result<&'a str> {
     match finished.lacks {
         None => {}
         Some(Lack::TooLong) => {
@@ -148,8 +160,7 @@ fn store(
         request = request.ttl(Ttl::Seconds(seconds));
     }
     session.cache.put(request)?;
-    session.cache.close()?;
-    Ok(())
+    Ok(response)
 }
 
 fn query(input: &[u8]) -> Result<&str> {

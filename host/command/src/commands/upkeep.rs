@@ -133,6 +133,14 @@ fn stats_text(stats: &Stats) -> String {
     );
     let _ = writeln!(text, " threshold  {}", stats.similarity_threshold);
     let _ = writeln!(text, " cap        {cap}");
+    if let Some(bound) = &stats.bound {
+        let _ = writeln!(text, " bound      {}", json::Bound::from(bound).text());
+        let _ = writeln!(
+            text,
+            " explored   {} of the misses",
+            stats.counters.explored
+        );
+    }
     let _ = match stats.index_loaded {
         true => writeln!(
             text,
@@ -154,7 +162,7 @@ fn hit_rate(counters: &Counters) -> String {
     let hits = counters.hits_exact + counters.hits_semantic;
     match hits + counters.misses {
         0 => "-".into(),
-        asked => format!("{:.1} %", 100.0 * hits as f64 / asked as f64),
+        asked => output::percent(hits as f64 / asked as f64),
     }
 }
 

@@ -1,13 +1,12 @@
 //! Why a question is answered as it is.
 
 use mneme::{Explained, ExplainedOutcome, JudgedEntry};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Miss, digits, metadata};
+use super::{Miss, digits, metadata, optional_digits};
 use crate::commands::explain::rule;
-use crate::output;
 
 /// Why a question is answered as it is.
 #[derive(Debug, Serialize, ToSchema)]
@@ -24,6 +23,9 @@ pub struct Explanation {
     /// The least similarity of what is verified; null: nothing is.
     #[serde(serialize_with = "optional_digits")]
     verified_from: Option<f32>,
+    /// With an error bound: the score from which entries answer; null: none does, or there is no bound.
+    #[serde(serialize_with = "optional_digits")]
+    open_from: Option<f32>,
     /// What the verifier said of the entry about to answer: `yes`, `no`, `unknown` or `failed`; null: it
     /// was not asked.
     verification: Option<&'static str>,
@@ -93,7 +95,7 @@ struct Judged {
     /// Whether a question is longer than 8 KiB or 2,048 words, and its middle was not compared.
     partial: bool,
     /// `answers`, `outranked`, `below_threshold`, `expired`, `other_tags`, `too_old`, `low_confidence`,
-    /// `refused`, `vetoed`, `untried` or `unverified`.
+    /// `refused`, `vetoed`, `untried`, `unverified`, `unproven` or `explored`.
     verdict: &'static str,
 }
 
@@ -106,10 +108,6 @@ pub struct Veto {
     query: String,
     /// Where it stands in the question of the entry.
     entry: String,
-}
-
-fn optional_digits<S: Serializer>(value: &Option<f32>, to: S) -> Result<S::Ok, S::Error> {
-    value.map(output::number).serialize(to)
 }
 
 impl From<&mneme::Veto> for Veto {
@@ -135,6 +133,7 @@ impl From<&Explained> for Explanation {
             threshold: of.threshold,
             cut_off: of.cut_off,
             verified_from: of.verified_from,
+            open_from: of.open_from,
             verification: of.verification.map(|said| said.opinion.name()),
             rows: of.rows,
             outcome: match of.outcome {

@@ -46,6 +46,9 @@ pub struct Hit {
     query: String,
     /// The entry's id in the store.
     id: u64,
+    /// With an error bound, of an answer to a question in other words: what `feedback` takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ticket: Option<String>,
 }
 
 /// No answer.
@@ -54,11 +57,44 @@ pub struct Miss {
     /// false
     hit: bool,
     /// `bypass`, `below_threshold`, `no_match`, `too_old`, `low_confidence`, `vetoed`, `unverified`,
-    /// `verifier_failure`, `unreadable`, `dim_mismatch` or `embedder_failure`.
+    /// `verifier_failure`, `unproven`, `explored`, `unreadable`, `dim_mismatch` or `embedder_failure`.
     reason: &'static str,
+    /// With an error bound: the entry to compare with the answer that is computed now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nearest: Option<Nearest>,
     /// What is known of the failure of the embedder, if it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     embedder_error: Option<String>,
+}
+
+/// An entry that is near, and does not answer.
+#[derive(Debug, Serialize, ToSchema)]
+struct Nearest {
+    /// What `feedback` takes.
+    ticket: String,
+    /// The entry's id in the store.
+    id: u64,
+    /// The question that the answer was stored under.
+    query: String,
+    response: String,
+    /// -1 to 1.
+    #[serde(serialize_with = "digits")]
+    similarity: f32,
+    age_seconds: u64,
+}
+
+impl From<&mneme::Nearest> for Nearest {
+    fn from(nearest: &mneme::Nearest) -> Self {
+        let of = &nearest.candidate;
+        Self {
+            ticket: nearest.ticket.clone(),
+            id: of.id,
+            query: of.entry_query.clone(),
+            response: of.response.clone(),
+            similarity: of.similarity,
+            age_seconds: of.age_seconds,
+        }
+    }
 }
 
 impl From<&mneme::Lookup> for Lookup {
@@ -66,6 +102,7 @@ impl From<&mneme::Lookup> for Lookup {
         match lookup {
             mneme::Lookup::Hit(hit) => Self::Hit(hit.into()),
             mneme::Lookup::Miss(miss) => Self::Miss(Miss {
+                nearest: miss.nearest.as_ref().map(Into::into),
                 embedder_error: miss.embedder_error.as_ref().map(|e| e.message.clone()),
                 ..miss.reason.into()
             }),
@@ -90,6 +127,7 @@ impl From<&mneme::Hit> for Hit {
             metadata: metadata(&hit.metadata),
             query: hit.query.clone(),
             id: hit.id,
+            ticket: hit.ticket.clone(),
         }
     }
 }
@@ -99,6 +137,7 @@ impl From<MissReason> for Miss {
         Self {
             hit: false,
             reason: reason.name(),
+            nearest: None,
             embedder_error: None,
         }
     }

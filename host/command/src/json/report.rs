@@ -5,7 +5,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
-use super::digits;
+use super::{Bound, digits};
 
 /// Counts, settings and memory, of one namespace or of all.
 #[derive(Debug, Serialize, ToSchema)]
@@ -26,6 +26,8 @@ pub struct Stats {
     max_bytes: Option<u64>,
     /// The bytes that this cap limits, partly estimated; null if they are not known.
     bytes: Option<u64>,
+    /// What labels say, of the namespace asked for; null without an error bound.
+    bound: Option<Bound>,
     #[serde(serialize_with = "digits")]
     similarity_threshold: f32,
     embedder_fingerprint: String,
@@ -65,6 +67,9 @@ struct Counters {
     hits_exact: u64,
     hits_semantic: u64,
     misses: u64,
+    /// Misses that an entry could have answered, and that the error bound wanted a label of: a part of
+    /// `misses`.
+    explored: u64,
     evictions: u64,
     expirations: u64,
     /// Candidates with a veto, by its kind: `opposites`, `negation`, `numbers`, `dates`, `identifiers`,
@@ -119,6 +124,7 @@ impl From<&mneme::Stats> for Stats {
             max_entries: stats.max_entries,
             max_bytes: stats.max_bytes,
             bytes: stats.bytes,
+            bound: stats.bound.as_ref().map(Into::into),
             similarity_threshold: stats.similarity_threshold,
             embedder_fingerprint: stats.embedder_fingerprint.clone(),
             embedder_dim: stats.embedder_dim,
@@ -141,6 +147,7 @@ impl From<&mneme::Counters> for Counters {
             hits_exact: counters.hits_exact,
             hits_semantic: counters.hits_semantic,
             misses: counters.misses,
+            explored: counters.explored,
             evictions: counters.evictions,
             expirations: counters.expirations,
             vetoes: counters

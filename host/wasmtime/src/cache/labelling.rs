@@ -6,7 +6,7 @@ use crate::contract::api::Nearest;
 use crate::contract::trust::{BoundReport, ErrorBound, Label, LabelSource};
 use crate::contract::types::VectorDtype;
 use crate::error::{Error, Result};
-use crate::front::{Front, Kind, embed};
+use crate::front::{Front, Kind, embed, now};
 use crate::observe::Call;
 
 impl SemanticCache {
@@ -52,6 +52,26 @@ impl SemanticCache {
         self.turn(|guest, store| guest.call_assess(store, bound, labels))
     }
 
+    /// Compares a response with the candidate of the miss that it was computed after, and labels the
+    /// candidate, as [`get_or_compute`](Self::get_or_compute) does. Returns the label.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`feedback`](Self::feedback), and [`Error::Embedder`] if the responses were to be embedded.
+    pub fn compare_answer(&self, nearest: Nearest, response: &str) -> Result<Label> {
+        now(label(self, nearest, response.to_owned()))
+    }
+
+    /// What the labels say of each namespace that this cache has counted for since it was opened, without
+    /// asking the store; of 4,096 at most. [`stats`](Self::stats) tells it of any namespace.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Limit`].
+    pub fn bounds(&self) -> Result<Vec<(String, BoundReport)>> {
+        self.turn(|guest, store| guest.call_bounds(store))
+    }
+
     /// What two responses say about each other by themselves.
     fn compare(&self, response: &str, other: &str) -> Result<Label> {
         self.instance()?
@@ -59,17 +79,21 @@ impl SemanticCache {
     }
 }
 
-/// Compares what was computed with the response of the candidate that was near, and labels it. A failure
-/// is reported, as the caller has the response anyway.
-pub(super) async fn label(front: &impl Front, nearest: Nearest, response: String) {
+/// As [`label`]. A failure is reported, as the caller has the response anyway.
+pub(super) async fn label_computed(front: &impl Front, nearest: Nearest, response: String) {
+    match label(front, nearest, response).await {
+        Ok(_) | Err(Error::Closed) => {}
+        Err(error) => front.cache().report(&error),
+    }
+}
+
+/// See [`SemanticCache::compare_answer`].
+pub(crate) async fn label(front: &impl Front, nearest: Nearest, response: String) -> Result<Label> {
     let watch = front.cache().watch();
     let call = watch.begin("label", Some(&nearest.candidate.namespace));
     let outcome = label_watched(front, &call, nearest, response).await;
     watch.end(&call, &outcome);
-    match outcome {
-        Ok(()) | Err(Error::Closed) => {}
-        Err(error) => front.cache().report(&error),
-    }
+    outcome
 }
 
 async fn label_watched(
@@ -77,7 +101,7 @@ async fn label_watched(
     call: &Call,
     nearest: Nearest,
     response: String,
-) -> Result<()> {
+) -> Result<Label> {
     let Nearest { candidate, ticket } = nearest;
     let namespace = candidate.namespace.clone();
     let compare = call.part(move |cache: &SemanticCache| {
@@ -111,5 +135,6 @@ async fn label_watched(
             guest.call_feedback(store, &namespace, &ticket, label, LabelSource::Compared)
         })
     });
-    front.run(Kind::Changes, give).await
+    front.run(Kind::Changes, give).await?;
+    Ok(label)
 }

@@ -1,6 +1,6 @@
 //! Storing, with the vectors that the component asks for.
 
-use super::labelling::label;
+use super::labelling::label_computed;
 use super::lookup::Missed;
 use super::{SemanticCache, broken_promise, late};
 use crate::contract::api::{self, PutOutcome, VectorSource};
@@ -182,7 +182,7 @@ pub(crate) async fn keep(
     if let Some((nearest, response)) = to_label
         && !matches!(stored, Err(Error::Refused(_)))
     {
-        label(front, nearest, response).await;
+        label_computed(front, nearest, response).await;
     }
     stored
 }

@@ -1,5 +1,6 @@
 //! Gauges: the present state of a cache, read on request.
 
+use crate::contract::trust::BoundReport;
 use crate::error::{Error, Result};
 use std::sync::{Arc, Weak};
 
@@ -8,6 +9,7 @@ pub(crate) trait Measured: Send + Sync {
     fn is_closed(&self) -> bool;
     fn memory_bytes(&self) -> Result<u64>;
     fn read(&self) -> Result<Reading>;
+    fn bounds(&self) -> Result<Vec<(String, BoundReport)>>;
 }
 
 /// Reads the gauges of a cache, which it does not keep open. Cloning gives another handle.
@@ -66,6 +68,18 @@ impl Gauges {
     /// [`Error::InvalidArgument`] from within a call of the cache.
     pub fn memory_bytes(&self) -> Result<Option<u64>> {
         self.open().map(|cache| cache.memory_bytes()).transpose()
+    }
+
+    /// What labels say of each namespace, without asking the store: see
+    /// [`SemanticCache::bounds`](crate::SemanticCache::bounds). Empty if the cache is closed, and without an
+    /// error bound.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] from within a call of the cache.
+    pub fn bounds(&self) -> Result<Vec<(String, BoundReport)>> {
+        let bounds = self.open().map(|cache| cache.bounds()).transpose()?;
+        Ok(bounds.unwrap_or_default())
     }
 
     /// Whether all handles of the cache were dropped.

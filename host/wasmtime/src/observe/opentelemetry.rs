@@ -1,6 +1,6 @@
 //! Metrics for OpenTelemetry.
 
-use super::caches::{Caches, Entries};
+use super::caches::{BOUND_GAUGES, BOUND_STATE, Caches, Entries, bounds};
 use super::labels::Namespaces;
 use super::{Availability, DEFAULT_MAX_NAMESPACES, Gauges, Observer, Timing, Verified};
 use crate::contract::events::{CountEvent, Event};
@@ -25,6 +25,9 @@ use std::sync::Arc;
 /// | `mneme.verification.duration` | `mneme.opinion` | histogram, s: candidates verified |
 /// | `mneme.store_call.duration` | `mneme.call`, `mneme.store`, `error` | histogram, s: calls of the store |
 /// | `mneme.entries` | `mneme.namespace` | gauge: entries in the store |
+/// | `mneme.bound.labels`, `.wrong_labels` | `mneme.namespace` | gauges: labels for the error bound, those of long ago weighing less |
+/// | `mneme.bound.threshold`, `.share` | `mneme.namespace` | gauges, absent while nothing is open: the score from which entries answer, and the upper limit of the share of wrong answers |
+/// | `mneme.bound.state` | `mneme.state`, `mneme.namespace` | gauge: 1 for the present [`BoundState::name`](crate::BoundState::name) |
 /// | `mneme.memory` | | gauge, bytes: memory of the component, including the index |
 ///
 /// Counting, and the choice of namespaces with a name, work as in
@@ -119,6 +122,7 @@ impl OpenTelemetryBuilder {
         let caches: Arc<Caches> = Arc::default();
         observe_entries(meter, &namespaces, &caches);
         observe_memory(meter, &caches);
+        observe_bounds(meter, &namespaces, &caches);
         let embedder_up = meter
             .u64_gauge("mneme.embedder.up")
             .with_description(
@@ -285,6 +289,34 @@ fn observe_entries(meter: &Meter, namespaces: &Arc<Namespaces>, caches: &Arc<Cac
             }
             for (namespace, count) in entries.0 {
                 gauge.observe(count, &[KeyValue::new("mneme.namespace", namespace)]);
+            }
+        })
+        .build();
+}
+
+fn observe_bounds(meter: &Meter, namespaces: &Arc<Namespaces>, caches: &Arc<Caches>) {
+    for (name, help, value) in BOUND_GAUGES {
+        let (namespaces, caches) = (Arc::clone(namespaces), Arc::clone(caches));
+        meter
+            .f64_observable_gauge(format!("mneme.bound.{name}"))
+            .with_description(help)
+            .with_callback(move |gauge| {
+                for (namespace, report) in bounds(&caches, &namespaces) {
+                    if let Some(value) = value(&report) {
+                        gauge.observe(value, &[KeyValue::new("mneme.namespace", namespace)]);
+                    }
+                }
+            })
+            .build();
+    }
+    let (namespaces, caches) = (Arc::clone(namespaces), Arc::clone(caches));
+    meter
+        .u64_observable_gauge(format!("mneme.bound.{}", BOUND_STATE.0))
+        .with_description(BOUND_STATE.1)
+        .with_callback(move |gauge| {
+            for (namespace, report) in bounds(&caches, &namespaces) {
+                let state = KeyValue::new("mneme.state", report.state.name());
+                gauge.observe(1, &[state, KeyValue::new("mneme.namespace", namespace)]);
             }
         })
         .build();

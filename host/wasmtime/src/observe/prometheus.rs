@@ -1,6 +1,6 @@
 //! Metrics for Prometheus.
 
-use super::caches::{Caches, Entries};
+use super::caches::{BOUND_GAUGES, BOUND_STATE, Caches, Entries, bounds};
 use super::labels::Namespaces;
 use super::{Availability, DEFAULT_MAX_NAMESPACES, Gauges, Observer, Timing, Verified};
 use crate::contract::events::Event;
@@ -8,7 +8,7 @@ use crate::request::Layer;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -60,6 +60,9 @@ const DURATIONS: [f64; 15] = [
 /// | `mneme_entries` | `namespace` | gauge: entries in the store |
 /// | `mneme_index_rows` | | gauge: rows of the index in memory |
 /// | `mneme_memory_bytes` | | gauge: memory of the component, including the index |
+/// | `mneme_bound_labels`, `mneme_bound_wrong_labels` | `namespace` | gauges: labels for the error bound, those of long ago weighing less |
+/// | `mneme_bound_threshold`, `mneme_bound_share` | `namespace` | gauges, absent while nothing is open: the score from which entries answer, and the upper limit of the share of wrong answers |
+/// | `mneme_bound_state` | `state`, `namespace` | gauge: 1 for the present [`BoundState::name`](crate::BoundState::name) |
 /// | `mneme_store_up` | | gauge: 1 if the store answered this scrape, else 0 |
 ///
 /// The counters count this process, from its start. The cache's own
@@ -201,6 +204,16 @@ impl PrometheusBuilder {
                 "mneme_store_up",
                 "Whether the store answered this scrape",
             ))?,
+            bounds: BOUND_GAUGES
+                .iter()
+                .map(|(name, help, _)| {
+                    GaugeVec::new(opts(&format!("mneme_bound_{name}"), help), &["namespace"])
+                })
+                .collect::<Result<_, _>>()?,
+            bound_state: IntGaugeVec::new(
+                opts(&format!("mneme_bound_{}", BOUND_STATE.0), BOUND_STATE.1),
+                &["state", "namespace"],
+            )?,
         };
         let embedder_up = IntGaugeVec::new(
             opts(
@@ -378,12 +391,28 @@ struct Present {
     rows: IntGauge,
     memory: IntGauge,
     up: IntGauge,
+    /// In the order of `BOUND_GAUGES`.
+    bounds: Vec<GaugeVec>,
+    bound_state: IntGaugeVec,
+}
+
+impl Present {
+    fn gauges(&self) -> impl Iterator<Item = &dyn Collector> {
+        let one: [&dyn Collector; 5] = [
+            &self.entries,
+            &self.rows,
+            &self.memory,
+            &self.up,
+            &self.bound_state,
+        ];
+        let bounds = self.bounds.iter().map(|gauge| gauge as &dyn Collector);
+        one.into_iter().chain(bounds)
+    }
 }
 
 impl Collector for Present {
     fn desc(&self) -> Vec<&Desc> {
-        let gauges: [&dyn Collector; 4] = [&self.entries, &self.rows, &self.memory, &self.up];
-        gauges.into_iter().flat_map(Collector::desc).collect()
+        self.gauges().flat_map(Collector::desc).collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
@@ -407,8 +436,18 @@ impl Collector for Present {
         self.rows.set(clamped(rows));
         self.memory.set(clamped(memory));
         self.up.set(i64::from(up));
-        let gauges: [&dyn Collector; 4] = [&self.entries, &self.rows, &self.memory, &self.up];
-        gauges.into_iter().flat_map(Collector::collect).collect()
+        self.bound_state.reset();
+        self.bounds.iter().for_each(GaugeVec::reset);
+        for (namespace, report) in bounds(&self.caches, &self.namespaces) {
+            let state = [report.state.name(), &namespace];
+            self.bound_state.with_label_values(&state).set(1);
+            for (gauge, (_, _, value)) in self.bounds.iter().zip(BOUND_GAUGES) {
+                if let Some(value) = value(&report) {
+                    gauge.with_label_values(&[&namespace]).set(value);
+                }
+            }
+        }
+        self.gauges().flat_map(Collector::collect).collect()
     }
 }
 

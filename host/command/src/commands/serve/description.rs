@@ -50,6 +50,7 @@ fn in_namespace() -> OpenApiRouter<Arc<Served>> {
         .routes(routes!(entries::put))
         .routes(routes!(entries::delete))
         .routes(routes!(entries::explain))
+        .routes(routes!(entries::feedback))
         .routes(routes!(listing::entries))
         .routes(routes!(listing::erase))
         .routes(routes!(reports::stats))

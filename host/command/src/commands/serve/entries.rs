@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use mneme::embedder::EmbedError;
 use mneme::verifier::VerifyError;
-use mneme::{Error, GetRequest, Lookup, PutRequest, VetoKind};
+use mneme::{Error, GetRequest, Label, LabelSource, Lookup, PutRequest, VetoKind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -208,6 +208,72 @@ pub async fn explain(
     let log = hide(&mut explained.embedder_error)
         .or_else(|| explained.verifier_error.as_ref().map(of_verifier));
     Ok(answer(json::Explanation::from(&explained), log))
+}
+
+/// What was found about an answer.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Feedback {
+    /// The ticket of a hit, or of the `nearest` of a miss, at most a day old.
+    ticket: String,
+    /// `same`: the stored answer is the right one. `different`: it is not. `unknown`: nobody can say,
+    /// which counts as wrong.
+    label: String,
+    /// Who found it: `compared`, `judged` or `user`. Default: `user`.
+    source: Option<String>,
+}
+
+/// What the labels say.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Labelled {
+    bound: Option<json::Bound>,
+}
+
+/// Label the answer of a look-up, for the error bound
+///
+/// Each ticket is taken once, by any server on the same store.
+#[utoipa::path(
+    post,
+    path = "/feedback",
+    request_body = Feedback,
+    responses((status = 200, description = "What the labels of the namespace say now", body = Labelled), (status = "default", description = "What went wrong", body = Fault)),
+    tag = "entries"
+)]
+pub async fn feedback(
+    State(served): State<Arc<Served>>,
+    Namespace(namespace): Namespace,
+    Body(feedback, _): Body<Feedback>,
+) -> Result<Response, Fault> {
+    let label = one("label", &feedback.label, Label::ALL, Label::name)?;
+    let source = feedback.source.as_deref().unwrap_or("user");
+    let source = one("source", source, LabelSource::ALL, LabelSource::name)?;
+    let give = async {
+        let cache = &served.cache;
+        cache
+            .feedback(namespace.as_str(), feedback.ticket, label, source)
+            .await?;
+        cache.stats(Some(namespace)).await
+    };
+    let stats = served.call(give).await?;
+    let bound = stats.bound.as_ref().map(Into::into);
+    Ok(answer(Labelled { bound }, None))
+}
+
+/// The one of these that has this name.
+fn one<T: Copy, const N: usize>(
+    field: &str,
+    name: &str,
+    all: [T; N],
+    name_of: fn(T) -> &'static str,
+) -> Result<T, Fault> {
+    let found = all.into_iter().find(|one| name_of(*one) == name);
+    found.ok_or_else(|| {
+        Fault::bad_request(format!(
+            "{field}: {:?} is none of {}",
+            name.chars().take(40).collect::<String>(),
+            all.map(name_of).join(", ")
+        ))
+    })
 }
 
 /// An answer to store.

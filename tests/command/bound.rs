@@ -1,9 +1,9 @@
 //! `--error-bound` and `feedback`, of the command and of `serve`.
 
+use mneme_tests::served::{Server, put};
 use serde_json::{Value, json};
 
 use crate::Folder;
-use crate::serve::{Server, put};
 
 const BOUND: [&str; 2] = ["--error-bound", "0.05"];
 
@@ -164,8 +164,8 @@ fn run_compares_the_answer_of_its_program() {
         assert_eq!(done.code, 0, "{done:?}");
     };
     run("Where is my parcel?", "on its way");
-    run("Where is my package?", "On its  way");
-    run("Where is my packet?", "lost");
+    run("Where is my parcel now?", "On its  way");
+    run("Where is my parcel today?", "lost");
     let stats = folder.run(
         "minilm",
         &["--json", "--error-bound", "0.05", "stats", "-n", "default"],
@@ -207,7 +207,7 @@ fn a_server_takes_feedback() {
         assert!(said["bound"]["labels"].as_u64().unwrap() > 0, "{said}");
     }
     assert!(opened);
-    let stats = server.get("/v1/namespaces/default/stats").ok();
+    let stats = server.ask("GET", "/v1/namespaces/default/stats").ok();
     assert_eq!(stats["bound"]["state"], "open");
     let ticket = ask(1000);
     let ticket = ticket["ticket"]
@@ -222,8 +222,9 @@ fn a_server_takes_feedback() {
         (json!({"ticket": "00", "label": "same"}), "not issued"),
     ] {
         let refused = server.post("/v1/feedback", &body);
-        assert_eq!(refused.status, 400, "{refused:?}");
-        assert!(refused.body.contains(expected), "{refused:?}");
+        assert_eq!(refused.status, 400);
+        let said = refused.json.to_string();
+        assert!(said.contains(expected), "{said}");
     }
     let elsewhere = json!({"ticket": ticket, "label": "same"});
     let other = server.post("/v1/namespaces/other/feedback", &elsewhere);

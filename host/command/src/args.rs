@@ -18,7 +18,7 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
 use mneme::conformance::Seed;
 use mneme::store::checks::GREATEST;
-use mneme::{Label, LabelSource, VectorDtype};
+use mneme::{Builder, Label, LabelSource, VectorDtype};
 
 pub use bounding::Bounding;
 pub use calibration::{Calibrate, Judge, MetricName, Replay};
@@ -133,6 +133,12 @@ pub struct Global {
 }
 
 impl Global {
+    /// Sets what decides about answers, for commands that look up.
+    pub fn apply(&self, builder: Builder) -> Result<Builder> {
+        let builder = self.verifying.apply(self.comparing.apply(builder))?;
+        self.bounding.apply(builder)
+    }
+
     /// Refuses a namespace beside an option that means all of them. (clap sees no conflict with a global
     /// option before the command.)
     pub fn refuse_namespace(&self, option: &str) -> Result<()> {

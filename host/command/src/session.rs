@@ -47,10 +47,7 @@ impl Session {
             store.store_for(access)?,
             embedder.embedder(global.embed_timeout(), texts)?,
             global.embed_timeout(),
-            |builder| {
-                let builder = global.verifying.apply(global.comparing.apply(builder))?;
-                global.bounding.apply(builder)
-            },
+            |builder| global.apply(builder),
         )
     }
 

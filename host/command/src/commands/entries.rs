@@ -31,7 +31,7 @@ pub fn get(global: &Global, out: Output, args: &Get) -> Result<u8> {
         Lookup::Miss(miss) => {
             out.warn_of(&miss);
             out.note(&format!("miss: {}", miss.reason.name()));
-            out.result(|| json::value(&json::Miss::from(miss.reason)), String::new)?;
+            out.result(|| json::value(&json::Miss::from(&miss)), String::new)?;
             Ok(1)
         }
     }

@@ -134,10 +134,8 @@ fn open(
     let observer = Prometheus::builder()
         .max_namespaces(args.max_namespaces)
         .register(registry)?;
-    let builder = global.comparing.apply(SemanticCache::builder());
     let mut builder = global
-        .verifying
-        .apply(builder)?
+        .apply(SemanticCache::builder())?
         .boxed_store(store.store()?)
         .embedder(embedder)
         .embed_timeout(guard(global.embed_timeout()))

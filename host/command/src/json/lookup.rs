@@ -101,11 +101,17 @@ impl From<&mneme::Lookup> for Lookup {
     fn from(lookup: &mneme::Lookup) -> Self {
         match lookup {
             mneme::Lookup::Hit(hit) => Self::Hit(hit.into()),
-            mneme::Lookup::Miss(miss) => Self::Miss(Miss {
-                nearest: miss.nearest.as_ref().map(Into::into),
-                embedder_error: miss.embedder_error.as_ref().map(|e| e.message.clone()),
-                ..miss.reason.into()
-            }),
+            mneme::Lookup::Miss(miss) => Self::Miss(miss.into()),
+        }
+    }
+}
+
+impl From<&mneme::Miss> for Miss {
+    fn from(miss: &mneme::Miss) -> Self {
+        Self {
+            nearest: miss.nearest.as_ref().map(Into::into),
+            embedder_error: miss.embedder_error.as_ref().map(|e| e.message.clone()),
+            ..miss.reason.into()
         }
     }
 }

@@ -143,7 +143,7 @@ pub enum Why {
 }
 
 /// What is known of a namespace. Counts are of late: older ones weigh less.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Report {
     /// Labels of candidates.
     pub labels: f64,
@@ -160,6 +160,8 @@ pub struct Report {
     pub bound_now: Option<f64>,
     /// Whether a threshold is open, and why none is.
     pub why: Why,
+    /// The kinds of vetoes that are switched off.
+    pub vetoes_off: Vec<Kind>,
 }
 
 impl From<Report> for BoundReport {
@@ -172,6 +174,7 @@ impl From<Report> for BoundReport {
             unknown: count(report.unknown),
             threshold: report.threshold,
             share: report.bound_now,
+            vetoes_off: report.vetoes_off,
             state: match report.why {
                 Why::Open => BoundState::Open,
                 Why::TooFewLabels { needed } => BoundState::TooFewLabels(needed.into()),
@@ -222,6 +225,10 @@ impl State {
                 upper_bound(sample.wrong * sample.of, sample.of, bound.confidence)
             }),
             why: found.why(bound),
+            vetoes_off: Kind::ALL
+                .into_iter()
+                .filter(|kind| self.switched_off(*kind, bound))
+                .collect(),
         }
     }
 

@@ -226,6 +226,47 @@ fn a_share_of_would_be_answers_explores_and_the_same_one_each_time() {
 }
 
 #[test]
+fn labels_switch_off_a_veto_that_refuses_right_answers() {
+    let (mut cache, _, _) = new_cache(|options| {
+        options.error_bound = Some(ErrorBound {
+            explore: 0.0,
+            ..bound::DEFAULT
+        });
+        options.vetoes = vec![VetoKind::Numbers];
+    });
+    cache.put(response("one", 0.0)).unwrap();
+    teach_many(&mut cache, 0..300, Label::Same);
+    cache.delete("one", "n", "").unwrap();
+    cache.put(response("play five songs", 0.0)).unwrap();
+    let veto = |cache: &mut TestCache, n: u32| {
+        let request = ask(&format!("play six songs {}", "la ".repeat(n as usize)), 5.0);
+        match cache.get(request).unwrap() {
+            Lookup::Hit(_) => None,
+            Lookup::Miss(miss) => {
+                assert_eq!(miss.reason, MissReason::Vetoed);
+                Some(miss.nearest.unwrap().ticket)
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    for n in 0..59 {
+        assert!(report(&mut cache).vetoes_off.is_empty(), "{n}");
+        let ticket = veto(&mut cache, n).expect("it has a veto");
+        feedback(&mut cache, &ticket, Label::Same).unwrap();
+    }
+    // As many labels as bound the share of wrong ones by 5 %, and a few that have grown old.
+    for n in 59..62 {
+        if let Some(ticket) = veto(&mut cache, n) {
+            feedback(&mut cache, &ticket, Label::Same).unwrap();
+        }
+    }
+    assert_eq!(report(&mut cache).vetoes_off, [VetoKind::Numbers]);
+    assert_eq!(veto(&mut cache, 70), None);
+    // They are no labels of answers: those have grown older.
+    assert!(report(&mut cache).labels < 300);
+}
+
+#[test]
 fn a_second_answer_that_agrees_or_not_is_part_of_the_score() {
     let (mut cache, _, _) = bounded(0.0);
     let same = |query: &str, degrees| PutRequest {

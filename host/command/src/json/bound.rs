@@ -1,5 +1,7 @@
 //! What labels say.
 
+use std::fmt::Write;
+
 use mneme::{BoundReport, BoundState};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -27,6 +29,8 @@ pub struct Bound {
     threshold: Option<f32>,
     /// The upper limit of the share of wrong answers from there on.
     share: Option<f64>,
+    /// Kinds of vetoes that are not looked for, as labels show that they refuse right answers.
+    vetoes_off: Vec<&'static str>,
 }
 
 impl From<&BoundReport> for Bound {
@@ -43,6 +47,7 @@ impl From<&BoundReport> for Bound {
             unknown: report.unknown,
             threshold: report.threshold,
             share: report.share,
+            vetoes_off: report.vetoes_off.iter().map(|kind| kind.name()).collect(),
         }
     }
 }
@@ -55,7 +60,7 @@ impl Bound {
             output::counted(self.labels, "label", "labels"),
             self.wrong
         );
-        match (self.threshold, self.needed) {
+        let mut text = match (self.threshold, self.needed) {
             (Some(threshold), _) => format!(
                 "open from {threshold:.2}: at most {} wrong, by {labels}",
                 output::percent(self.share.unwrap_or(1.0))
@@ -64,6 +69,10 @@ impl Bound {
                 format!("nothing is open: {labels}; at least {needed} are needed")
             }
             (None, None) => format!("nothing is open: {} ({labels})", output::words(self.state)),
+        };
+        if !self.vetoes_off.is_empty() {
+            let _ = write!(text, "; no vetoes of {}", self.vetoes_off.join(", "));
         }
+        text
     }
 }

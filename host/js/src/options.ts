@@ -1,5 +1,6 @@
 /** The options of the callers. */
 
+import type { ErrorBound, SameAnswer } from './bound.js';
 import { InvalidArgumentError } from './errors.js';
 import { known, refuseNear, type Names } from './known.js';
 import type { Store } from './store.js';
@@ -132,6 +133,8 @@ export type CacheEvent =
  * or refused. `too-old`: see `maxAgeSeconds`. `low-confidence`: see `decay` and `confidence`.
  * `vetoed`: an entry is similar enough, and its question says something else; see `vetoes`.
  * `unverified`: one was about to answer, and `verify` said no. `verifier-failure`: or it failed.
+ * `unproven`: an entry is near, and the labels do not open the error bound for it. `explored`: one could
+ * answer, and is refused to get a label; see `errorBound`.
  * `unreadable`: the embedder cut the text, or mostly does not know it (see `allowUnreadable`), or the
  * text is blank.
  */
@@ -144,6 +147,8 @@ export type MissReason =
   | 'vetoed'
   | 'unverified'
   | 'verifier-failure'
+  | 'unproven'
+  | 'explored'
   | 'unreadable'
   | 'dim-mismatch'
   | 'embedder-failure';
@@ -154,9 +159,10 @@ export interface ErrorContext {
    * `embed`: the embedder failed, so the exact layer alone answered. `look-up`: `getOrCompute`
    * could not look the question up, and computes. `keep`: what it computed was not kept. `verify`:
    * the verifier failed, so a candidate did not answer. `link`: it said yes afterwards, and the
-   * question could not be linked to the answer. The others: a function of the options threw.
+   * question could not be linked to the answer. `label`: what it computed was not compared with the nearest
+   * answer, or the label was refused; see `sameAnswer`. The others: a function of the options threw.
    */
-  during: 'embed' | 'look-up' | 'keep' | 'verify' | 'link' | 'onEvent' | 'onProgress';
+  during: 'embed' | 'look-up' | 'keep' | 'verify' | 'link' | 'label' | 'onEvent' | 'onProgress';
 }
 
 /** The most UTF-8 bytes of the texts of an entry. */
@@ -254,6 +260,25 @@ export interface CacheOptions {
   verifyTimeoutSeconds?: number | undefined;
   /** The most calls of `verify` at a time, at least 1; further ones wait. Default 16. */
   verifyConcurrency?: number | undefined;
+  /**
+   * Lets labels decide which entries answer by meaning, so that at most a share of these answers is
+   * wrong: `{}` is a bound of 5 %. Until some 200 labels say that answers are right, nothing
+   * answers by meaning. `getOrCompute` labels what it computes, see `sameAnswer`; `feedback` labels what
+   * the program finds out itself. Each namespace has its labels. `stats` of a namespace says why
+   * nothing is open. Tickets are signed with a key that the store keeps. Default: no bound, and
+   * `similarityThreshold` decides.
+   */
+  errorBound?: ErrorBound | null | undefined;
+  /**
+   * How `getOrCompute` compares the response that it has computed and kept with that of the nearest
+   * entry, for a label. It may take as long as `embedder.timeoutSeconds` (default 10), what waits
+   * in line included; at most 16 run at a time, and the caller waits that long for its response. If it
+   * fails or returns something else there is no label, and `onError` hears of it; after three
+   * failures in a row, or one time-out, it is left alone as `verify` is. Default: responses that are
+   * equal after normalisation are the `same`, and all others `unknown`, which counts as wrong. So give one
+   * with free-text answers, which are hardly ever equal: without it nothing opens. Only with `errorBound`.
+   */
+  sameAnswer?: SameAnswer | undefined;
   /** Called with each event, after it happened. */
   onEvent?: ((event: CacheEvent) => void) | undefined;
   /**
@@ -324,6 +349,8 @@ const CACHE: Names<CacheOptions> = {
   verifyLater: true,
   verifyTimeoutSeconds: true,
   verifyConcurrency: true,
+  errorBound: true,
+  sameAnswer: true,
   onEvent: true,
   onError: true,
   vectorDtype: true,

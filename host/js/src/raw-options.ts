@@ -1,5 +1,6 @@
 /** The callers' options, in the form that the component takes. */
 
+import { rawBound } from './bound.js';
 import { count, dtype, flag, integer, number, oneOf, seconds } from './checks.js';
 import { wellFormed } from './component.js';
 import { InvalidArgumentError } from './errors.js';
@@ -41,6 +42,9 @@ export function applyOptions(defaults: RawOptions, options: CacheOptions): RawOp
   }
   set('vetoes', vetoKinds(options.vetoes, defaults.vetoes));
   set('verifying', verifyingOf(options));
+  const { errorBound, seed } = rawBound(options);
+  set('errorBound', errorBound);
+  set('seed', seed);
   raw['events'] = options.onEvent !== undefined;
   if (options.vectorDtype !== undefined) {
     set('vectorDtype', dtype(options.vectorDtype));

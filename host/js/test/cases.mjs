@@ -6,6 +6,7 @@
  */
 
 import { archives } from './cases-archives.mjs';
+import { bound } from './cases-bound.mjs';
 import { embedding } from './cases-embedder.mjs';
 import { erasing } from './cases-erasing.mjs';
 import { failingStores } from './cases-failing.mjs';
@@ -67,6 +68,7 @@ export const cases = {
   ...labels,
   ...vetoes,
   ...verifier,
+  ...bound,
   ...turns,
   ...vanishing,
 

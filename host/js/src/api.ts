@@ -96,9 +96,9 @@ export interface ExplainOptions extends GetOptions {
 
 /**
  * What `explain` says about one entry. `outranked` could answer, but another entry does. `untried`
- * could too, but look-ups give up after four candidates with a veto. `unproven`: the labels do not open
- * the error bound for its score. `explored`: it could answer, and is refused to get a label. If several of the others apply,
- * the first in this order.
+ * could too, but look-ups give up after four candidates with a veto. `unproven`: the labels do not
+ * open the error bound for its score. `explored`: it could answer, and is refused to get a label. If
+ * several of the others apply, the first in this order.
  */
 export type Verdict =
   | 'answers'

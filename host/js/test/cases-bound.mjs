@@ -218,6 +218,8 @@ export const bound = {
     const events = [];
     const { cache } = await bounded(env, {
       errorBound: { explore: 0.2 },
+      // When an entry was stored is part of what decides.
+      now: () => START_MS,
       onEvent: ({ type, reason }) => type === 'miss' && events.push(reason),
     });
     await teachMany(cache, 'same', 400);
@@ -577,21 +579,25 @@ export const bound = {
     const questions = Array.from({ length: 40 }, (_, n) => `question ${n} at 5`);
     const answers = questions.map((question) => cache.getOrCompute(question, () => question));
     equal(await Promise.all(answers), questions);
-    equal([signals.length, signals.every(({ aborted }) => aborted)], [16, true]);
+    const begun = signals.length;
+    ok(begun > 0 && begun <= 16, `${begun} at a time`);
+    ok(
+      signals.every(({ aborted }) => aborted),
+      'they hear of it',
+    );
     equal(
       [...new Set(told.map(({ during, error }) => `${during} ${error.code}`))],
       ['label comparer'],
     );
     equal([told.length, await counts(cache)], [40, [0, 0, 0]]);
-    const [{ error }] = told.splice(0);
-    ok(
-      /not answered within 0\.05 s; raise embedder\.timeoutSeconds/.test(error.message),
-      error.message,
-    );
-    equal(error.retryable, true);
+    const late =
+      /^the comparer failed: .*not answered within 0\.05 s; raise embedder\.timeoutSeconds/;
+    const { error } = told.find(({ error }) => late.test(error.message)) ?? {};
+    equal(error?.retryable, true, told[0].error.message);
+    told.length = 0;
     // It is left alone for a while.
     equal(await cache.getOrCompute('resting at 5', () => 'r'), 'r');
-    equal(signals.length, 16);
+    equal(signals.length, begun);
     ok(/the comparer is not asked/.test(told.splice(0)[0].error.message), 'it says why');
     now += 60_000;
     isWell = true;

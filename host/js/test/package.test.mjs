@@ -27,7 +27,7 @@ const MOST_BYTES = 585_000;
 /** The same for the one file, which has the stores of browsers in it. */
 const MOST_STATIC_BYTES = 570_000;
 /** Bytes of the package as it is installed. */
-const MOST_INSTALLED_BYTES = 5_200_000;
+const MOST_INSTALLED_BYTES = 5_400_000;
 
 const ASK = `
 const answers = [];

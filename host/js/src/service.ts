@@ -129,10 +129,7 @@ export class Service {
       try {
         return await this.#once(ask, signal, end - performance.now());
       } catch (cause) {
-        // A time-out is one, whoever has set it.
-        if (!(cause instanceof Late)) {
-          signal?.throwIfAborted();
-        }
+        signal?.throwIfAborted();
         failure = told(this.#who, cause);
       }
       const wait = failure.retryAfterMs ?? BACKOFF_MS * 2 ** attempt;
@@ -195,14 +192,17 @@ function milliseconds([name, value]: Limit): number {
   return 1000 * (seconds(value, name) ?? TIMEOUT_SECONDS);
 }
 
-/** Calls `work` with a signal that is aborted, as by a time-out, when the time is over. */
+/** So much later a time limit around a service ends, which is to notice its own time-out first. */
+const GRACE_MS = 50;
+
+/** Calls `work` with a signal that is aborted when the time is over. */
 export async function within<T>(
   limit: Limit,
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const ms = milliseconds(limit);
   const control = new AbortController();
-  const timer = setTimeout(() => control.abort(new Late(ms, limit[0])), ms);
+  const timer = setTimeout(() => control.abort(new Late(ms, limit[0])), ms + GRACE_MS);
   try {
     return await work(control.signal);
   } finally {

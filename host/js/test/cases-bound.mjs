@@ -1,6 +1,6 @@
 /** Cases of the error bound: which labels open and close it, and who gives them. */
 
-import { byLetters, equal, fails, ok, outcome } from './support/check.mjs';
+import { asynchronous, byLetters, equal, fails, ok, outcome } from './support/check.mjs';
 
 const START_MS = 1_700_000_000_000;
 let databases = 0;
@@ -603,6 +603,37 @@ export const bound = {
     isWell = true;
     equal(await cache.getOrCompute('well at 5', () => 'r'), 'r');
     equal([told, await counts(cache)], [[], [1, 0, 0]]);
+  },
+
+  async 'a store that hangs holds nobody who waits for a label past the limit'(env) {
+    if (!env.hasJspi()) return;
+    let hanging;
+    let release;
+    const store = asynchronous(env);
+    const { getByHash } = store;
+    store.getByHash = async (...args) => {
+      await hanging;
+      return getByHash(...args);
+    };
+    const { cache, told } = await bounded(env, {
+      store,
+      embedder: directions({ timeoutSeconds: 0.05 }),
+      sameAnswer: () => {
+        hanging = new Promise((resolve) => (release = resolve));
+        cache.lookUp('one at 0').catch(() => {});
+        return 'same';
+      },
+    });
+    equal(await cache.getOrCompute('two at 5', () => 'r'), 'r');
+    equal(
+      told.map(({ during, error }) => [during, error.code, error.retryable]),
+      [['label', 'comparer', true]],
+    );
+    ok(/took all the time; raise embedder\.timeoutSeconds/.test(told[0].error.message), 'why');
+    hanging = undefined;
+    release();
+    equal(await counts(cache), [0, 0, 0]);
+    await cache.close();
   },
 
   async 'others who ask do not wait for the label, nor does who gives up'(env) {

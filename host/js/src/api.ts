@@ -1,7 +1,8 @@
 /** The requests and answers of the cache. */
 
 import type { ArchiveSink } from './archive.js';
-import type { MissReason, Vector, VectorDtype } from './options.js';
+import type { BoundReport } from './bound.js';
+import type { Candidate, MissReason, Vector, VectorDtype } from './options.js';
 import type { ImportMode } from './store.js';
 import type { Verification, Veto, VetoCounts, Vetoes } from './trust.js';
 
@@ -62,11 +63,24 @@ export interface Hit {
   query: string;
   /** The store's id of the entry. */
   id: number;
+  /** With the option `errorBound`, of a semantic answer: what `feedback` takes. */
+  ticket: string | undefined;
+}
+
+/** What is compared with the right response, and what `feedback` takes. */
+export interface Nearest {
+  candidate: Candidate;
+  ticket: string;
 }
 
 /** No answer. */
 export interface Miss {
   reason: MissReason;
+  /**
+   * With the option `errorBound`: the candidate to compare with the response that is computed now.
+   * Undefined where nothing is near.
+   */
+  nearest?: Nearest;
   /** What the embedder threw, if it failed. */
   embedderError?: unknown;
 }
@@ -82,8 +96,9 @@ export interface ExplainOptions extends GetOptions {
 
 /**
  * What `explain` says about one entry. `outranked` could answer, but another entry does. `untried`
- * could too, but look-ups give up after four candidates with a veto. If several of the others apply,
- * the first in this order.
+ * could too, but look-ups give up after four candidates with a veto. `unproven`: the labels do not
+ * open the error bound for its score. `explored`: it could answer, and is refused to get a label. If
+ * several of the others apply, the first in this order.
  */
 export type Verdict =
   | 'answers'
@@ -96,7 +111,9 @@ export type Verdict =
   | 'vetoed'
   | 'refused'
   | 'low-confidence'
-  | 'unverified';
+  | 'unverified'
+  | 'unproven'
+  | 'explored';
 
 /** An entry, with everything that decides whether it answers. */
 export interface JudgedEntry {
@@ -140,6 +157,8 @@ export interface Explanation {
   cutOff: number;
   /** The least similarity of what is verified; undefined: nothing is. See the option `verify`. */
   verifiedFrom: number | undefined;
+  /** The score from which entries answer, see `errorBound`; undefined: without it, or none does. */
+  openFrom: number | undefined;
   /** What the verifier said about the candidate that is about to answer, if it was asked. */
   verification: Verification | undefined;
   /** The entry of the exact layer, expired or not. */
@@ -320,6 +339,8 @@ export interface Counters {
   hitsExact: number;
   hitsSemantic: number;
   misses: number;
+  /** A part of `misses`: an entry could answer, and was refused to get a label; see `errorBound`. */
+  explored: number;
   evictions: number;
   expirations: number;
   /** How many candidates of look-ups had a veto of each kind. */
@@ -345,6 +366,8 @@ export interface Stats {
   maxBytes: number | undefined;
   /** The bytes that it limits, partly estimated. Undefined if they are not known. */
   bytes: number | undefined;
+  /** What the labels of the namespace say. Undefined without the option `errorBound`, and of all. */
+  bound: BoundReport | undefined;
   similarityThreshold: number;
   embedderFingerprint: string;
   embedderDim: number;

@@ -30,6 +30,7 @@ import type {
   VacuumOptions,
 } from './api.js';
 import type { ArchiveSource } from './archive.js';
+import { feedbackOptions, rawFeedback, type FeedbackOptions, type Label } from './bound.js';
 import { dump, load } from './checkpoints.js';
 import { count, dtype, flag, integer, number, vector } from './checks.js';
 import { instantiatorFor, wellFormed, type Component, type Instantiate } from './component.js';
@@ -39,6 +40,7 @@ import { InvalidArgumentError } from './errors.js';
 import { Flights } from './flights.js';
 import { clockOf } from './hooks.js';
 import { known } from './known.js';
+import { Labelling } from './labelling.js';
 import { Looking } from './looking.js';
 import { checkOptions, type CacheOptions, type Vector, type VectorDtype } from './options.js';
 import { plain } from './plain.js';
@@ -97,6 +99,7 @@ export class SemanticCache {
     this.#looking = new Looking(this.#runner, this.#embedding, this.#verifying, () => {
       this.#stored += 1;
     });
+    const labelling = new Labelling(this.#runner, this.#embedding);
     this.#flights = new Flights(this.#runner, {
       lookUp: (request, signal) => this.#looking.one(request, signal),
       put: (request) => this.#put(request, undefined),
@@ -105,6 +108,7 @@ export class SemanticCache {
       embed: async (text, signal) =>
         (await this.#looking.sources([text], signal)).sources[0] as VectorSource,
       tellEmbedding: (error) => this.#looking.tellEmbedding(error),
+      label: (nearest, response) => labelling.label(nearest, response),
     });
   }
 
@@ -247,6 +251,9 @@ export class SemanticCache {
    * cannot be kept (the store fails, it is too long, the validator refuses it), `onError` hears
    * why. While the embedder
    * fails, answers are kept for the exact layer.
+   *
+   * With the option `errorBound`, whoever has computed also compares what is kept with the nearest
+   * entry's response, and labels it; see `sameAnswer`.
    */
   async getOrCompute<T = string>(
     query: string,
@@ -288,6 +295,20 @@ export class SemanticCache {
     }
     this.#stored += 1;
     return Number(id);
+  }
+
+  /**
+   * Labels the candidate of a look-up: whether its response is the right one. The ticket is that of a
+   * hit or of a miss's `nearest`, at most a day old; one of another process will do. Each question and
+   * entry is labelled once. `getOrCompute` does it by itself; see `sameAnswer`.
+   *
+   * An `invalid-argument` error for a ticket of another namespace, one that is too old, was used or
+   * was not issued here, and without the option `errorBound`.
+   */
+  async feedback(ticket: string, label: Label, options?: FeedbackOptions): Promise<void> {
+    const { namespace, source } = feedbackOptions(options);
+    const args = [namespaceOf(namespace), ...rawFeedback(ticket, label, source)];
+    await this.#runner.call('feedback', args);
   }
 
   // ---- removing -----------------------------------------------------------------

@@ -18,6 +18,7 @@ export type ErrorCode =
   | 'backend'
   | 'embedder'
   | 'verifier'
+  | 'comparer'
   | 'refused'
   | 'component';
 
@@ -156,7 +157,7 @@ abstract class PassingError extends MnemeError {
     this.#retryable = options.retryable ?? false;
   }
 
-  /** Of an embedder or a verifier: true after a time-out, a lost connection, and answers such as 429 and 503. */
+  /** Of an embedder, a verifier or a comparer: true after a time-out, a lost connection, and answers such as 429 and 503. */
   override get retryable(): boolean {
     return this.#retryable;
   }
@@ -175,6 +176,11 @@ export class EmbedderError extends PassingError {
 /** The verifier failed, so that a candidate did not answer. `cause` is what it threw, if it threw. */
 export class VerifierError extends PassingError {
   readonly code = 'verifier';
+}
+
+/** What compares responses failed, so that a candidate got no label. `cause` is what it threw, if it threw. */
+export class ComparerError extends PassingError {
+  readonly code = 'comparer';
 }
 
 /** The validator refuses a response that was computed, so it was not stored. */
@@ -274,6 +280,7 @@ const NAMES: Record<string, string> = {
   'vector-dtype': 'vectorDtype',
   'allow-unreadable': 'allowUnreadable',
   verifying: 'verifyBand',
+  'error-bound': 'errorBound',
 };
 const NAME = new RegExp(`(?<![\\w-])(?:${Object.keys(NAMES).join('|')})(?![\\w-])`, 'g');
 

@@ -1,6 +1,6 @@
 /** Computations under way, each of which many callers may wait for. */
 
-import type { Computing, Hit, Lookup, Resolved } from './api.js';
+import type { Computing, Hit, Lookup, Nearest, Resolved } from './api.js';
 import { isMnemeError } from './errors.js';
 import { until } from './queue.js';
 import {
@@ -19,6 +19,8 @@ interface Landed {
   value: unknown;
   /** Somebody else had stored it meanwhile. */
   hit?: Hit;
+  /** The text of it that is kept. */
+  response?: string;
   /** Why it is not kept. */
   cacheError?: unknown;
 }
@@ -42,6 +44,8 @@ export interface Resolver {
   embed(text: string, signal: AbortSignal | undefined): Promise<VectorSource>;
   normalize(query: string): Promise<{ text: string }>;
   tellEmbedding(error: Error): void;
+  /** Labels the candidate of a miss by the response that was computed. Does not fail. */
+  label(nearest: Nearest, response: string): Promise<void>;
 }
 
 /** A question, and what to do with its answer. */
@@ -74,6 +78,7 @@ export class Flights {
     let source = request.vector;
     let isLookedUp = false;
     let compared: string | undefined;
+    let nearest: Nearest | undefined;
     const before = this.#cache.stored();
     try {
       const found = await this.#cache.lookUp(request, signal);
@@ -83,6 +88,7 @@ export class Flights {
       }
       source = found.source;
       compared = found.text;
+      nearest = found.lookup.miss?.nearest;
       isLookedUp = true;
     } catch (error) {
       signal?.throwIfAborted();
@@ -133,12 +139,18 @@ export class Flights {
         tag: (...more) => tagsOf(more).forEach((tag) => all.add(tag)),
       });
       const whole = { ...blank, vector: source, tags: [...all] };
-      const cacheError = await this.#keep(value, whole, metadata);
-      return { value, cacheError };
+      return { value, ...(await this.#keep(value, whole, metadata)) };
     })();
     const settled = flight.catch(() => undefined).finally(() => this.#flights.delete(key));
     this.#flights.set(key, settled);
-    const { value, hit, cacheError } = await (signal ? until(flight, signal) : flight);
+    // Those who share the flight do not wait for the label.
+    const labelled = flight.then(async (landed) => {
+      if (nearest && landed.response !== undefined) {
+        await this.#cache.label(nearest, landed.response);
+      }
+      return landed;
+    });
+    const { value, hit, cacheError } = await (signal ? until(labelled, signal) : labelled);
     if (hit) {
       return { value: value as T, origin: 'cache', hit };
     }
@@ -147,12 +159,12 @@ export class Flights {
       : { value: value as T, origin: 'computed', cacheError };
   }
 
-  /** Keeps what was computed; returns why it could not, of which `onError` hears. */
+  /** Keeps what was computed, and returns its text; or why it could not, of which `onError` hears. */
   async #keep(
     value: unknown,
     request: RawStored,
     metadata: Record<string, unknown> | undefined,
-  ): Promise<unknown> {
+  ): Promise<Pick<Landed, 'response' | 'cacheError'>> {
     try {
       const kept = keptOf(value, metadata);
       const whole = {
@@ -170,10 +182,10 @@ export class Flights {
         this.#cache.tellEmbedding(error);
         await this.#cache.put({ ...whole, vector: { tag: 'absent' } });
       }
-      return undefined;
+      return { response: kept.response };
     } catch (error) {
       this.#runner.callbacks.tell(error, { during: 'keep' });
-      return error;
+      return { cacheError: error };
     }
   }
 

@@ -5,8 +5,9 @@ import { Reader, guarded, type ArchiveSource } from './archive.js';
 import { count } from './checks.js';
 import { Instance, instantiatorFor, type Component } from './component.js';
 import { known } from './known.js';
-import { limitsOf, type Limits } from './options.js';
+import type { Limits } from './options.js';
 import { plain } from './plain.js';
+import { limitsOf } from './raw-options.js';
 import type { Store } from './store.js';
 import { MemoryStore } from './stores/memory.js';
 

@@ -21,6 +21,8 @@ const CALLED: Record<string, string[]> = {
   vector: ['embedding'],
   verifier: ['verify'],
   veto: ['vetoes'],
+  bound: ['errorBound'],
+  compare: ['sameAnswer'],
   halflifeseconds: ['decay.halfLifeSeconds'],
   cutoff: ['decay.cutOff', 'confidence.cutOff'],
 };

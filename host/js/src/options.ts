@@ -1,11 +1,10 @@
-/** The callers' options, in the form that the component takes. */
+/** The options of the callers. */
 
-import { count, dtype, flag, integer, number, oneOf, seconds } from './checks.js';
-import { wellFormed } from './component.js';
+import type { ErrorBound, SameAnswer } from './bound.js';
 import { InvalidArgumentError } from './errors.js';
 import { known, refuseNear, type Names } from './known.js';
 import type { Store } from './store.js';
-import { vetoKinds, type Opinion, type VetoKind, type Vetoes } from './trust.js';
+import type { Opinion, VetoKind, Vetoes } from './trust.js';
 
 /** How the index holds vectors in memory: 4, 2 or 1 bytes a value. Answers do not change. */
 export type VectorDtype = 'float32' | 'float16' | 'int8';
@@ -134,6 +133,8 @@ export type CacheEvent =
  * or refused. `too-old`: see `maxAgeSeconds`. `low-confidence`: see `decay` and `confidence`.
  * `vetoed`: an entry is similar enough, and its question says something else; see `vetoes`.
  * `unverified`: one was about to answer, and `verify` said no. `verifier-failure`: or it failed.
+ * `unproven`: an entry is near, and the labels do not open the error bound for it. `explored`: one could
+ * answer, and is refused to get a label; see `errorBound`.
  * `unreadable`: the embedder cut the text, or mostly does not know it (see `allowUnreadable`), or the
  * text is blank.
  */
@@ -146,6 +147,8 @@ export type MissReason =
   | 'vetoed'
   | 'unverified'
   | 'verifier-failure'
+  | 'unproven'
+  | 'explored'
   | 'unreadable'
   | 'dim-mismatch'
   | 'embedder-failure';
@@ -156,9 +159,10 @@ export interface ErrorContext {
    * `embed`: the embedder failed, so the exact layer alone answered. `look-up`: `getOrCompute`
    * could not look the question up, and computes. `keep`: what it computed was not kept. `verify`:
    * the verifier failed, so a candidate did not answer. `link`: it said yes afterwards, and the
-   * question could not be linked to the answer. The others: a function of the options threw.
+   * question could not be linked to the answer. `label`: what it computed was not compared with the nearest
+   * answer, or the label was refused; see `sameAnswer`. The others: a function of the options threw.
    */
-  during: 'embed' | 'look-up' | 'keep' | 'verify' | 'link' | 'onEvent' | 'onProgress';
+  during: 'embed' | 'look-up' | 'keep' | 'verify' | 'link' | 'label' | 'onEvent' | 'onProgress';
 }
 
 /** The most UTF-8 bytes of the texts of an entry. */
@@ -256,6 +260,25 @@ export interface CacheOptions {
   verifyTimeoutSeconds?: number | undefined;
   /** The most calls of `verify` at a time, at least 1; further ones wait. Default 16. */
   verifyConcurrency?: number | undefined;
+  /**
+   * Lets labels decide which entries answer by meaning, so that at most a share of these answers is
+   * wrong: `{}` is a bound of 5 %. Until some 200 labels say that answers are right, nothing
+   * answers by meaning. `getOrCompute` labels what it computes, see `sameAnswer`; `feedback` labels what
+   * the program finds out itself. Each namespace has its labels. `stats` of a namespace says why
+   * nothing is open. Tickets are signed with a key that the store keeps. Default: no bound, and
+   * `similarityThreshold` decides.
+   */
+  errorBound?: ErrorBound | null | undefined;
+  /**
+   * How `getOrCompute` compares the response that it has computed and kept with that of the nearest
+   * entry, for a label. It may take as long as `embedder.timeoutSeconds` (default 10), what waits
+   * in line included; at most 16 run at a time, and the caller waits that long for its response. If it
+   * fails or returns something else there is no label, and `onError` hears of it; after three
+   * failures in a row, or one time-out, it is left alone as `verify` is. Default: responses that are
+   * equal after normalisation are the `same`, and all others `unknown`, which counts as wrong. So give one
+   * with free-text answers, which are hardly ever equal: without it nothing opens. Only with `errorBound`.
+   */
+  sameAnswer?: SameAnswer | undefined;
   /** Called with each event, after it happened. */
   onEvent?: ((event: CacheEvent) => void) | undefined;
   /**
@@ -326,6 +349,8 @@ const CACHE: Names<CacheOptions> = {
   verifyLater: true,
   verifyTimeoutSeconds: true,
   verifyConcurrency: true,
+  errorBound: true,
+  sameAnswer: true,
   onEvent: true,
   onError: true,
   vectorDtype: true,
@@ -373,139 +398,4 @@ export function checkOptions(given: CacheOptions): CacheOptions {
     }
   }
   return options;
-}
-
-/** Options of the component, with its names. */
-export type RawOptions = Record<string, unknown> & {
-  confidence: { tag: string; val: unknown };
-  validator: string;
-  vetoes: VetoKind[];
-};
-
-/** Fills `defaults` with what the caller wants. */
-export function applyOptions(defaults: RawOptions, options: CacheOptions): RawOptions {
-  const raw: RawOptions = { ...defaults };
-  const set = (name: string, value: unknown) => {
-    if (value !== undefined) {
-      raw[name] = value;
-    }
-  };
-  set('similarityThreshold', number(options.similarityThreshold, 'similarityThreshold'));
-  set('defaultTtl', integer(options.defaultTtlSeconds, 'defaultTtlSeconds'));
-  set('maxEntries', integer(options.maxEntries, 'maxEntries'));
-  set(
-    'namespaceQuotas',
-    Object.entries(options.namespaceQuotas ?? {}).map(([namespace, quota]) => [
-      wellFormed(namespace, 'namespaceQuotas'),
-      integer(quota, `the quota of ${JSON.stringify(namespace)}`),
-    ]),
-  );
-  raw.confidence = confidenceOf(options);
-  if (options.validator !== undefined) {
-    raw.validator =
-      typeof options.validator === 'function'
-        ? 'host'
-        : oneOf(options.validator, ['builtin', 'none'], 'validator');
-  }
-  set('vetoes', vetoKinds(options.vetoes, defaults.vetoes));
-  set('verifying', verifyingOf(options));
-  raw['events'] = options.onEvent !== undefined;
-  if (options.vectorDtype !== undefined) {
-    set('vectorDtype', dtype(options.vectorDtype));
-  }
-  if (options.index !== undefined) {
-    set('index', oneOf(options.index, ['auto', 'exact', 'hnsw', 'store'], 'index'));
-  }
-  const { efSearch, efConstruction, heuristic } = known(
-    options.graph,
-    { efSearch: true, efConstruction: true, heuristic: true },
-    'graph',
-  );
-  const graph = raw['graph'] as { efSearch: number; efConstruction: number; heuristic: boolean };
-  set('graph', {
-    efSearch: count(efSearch, 'graph.efSearch') ?? graph.efSearch,
-    efConstruction: count(efConstruction, 'graph.efConstruction') ?? graph.efConstruction,
-    heuristic: flag(heuristic, 'graph.heuristic') ?? graph.heuristic,
-  });
-  const persists = flag(options.persistIndex, 'persistIndex');
-  set('persistIndex', persists === undefined ? undefined : persists ? 'write' : 'none');
-  const isShared = Boolean(options.store.capabilities().shared);
-  const stale = options.staleSeconds === undefined && isShared ? 0 : options.staleSeconds;
-  const staleSeconds = seconds(stale, 'staleSeconds');
-  if (staleSeconds !== undefined) {
-    set('coordination', { tag: 'stale-tolerant', val: Math.round(1000 * staleSeconds) });
-  }
-  set('normalize', flag(options.normalize, 'normalize'));
-  set('allowUnreadable', flag(options.allowUnreadable, 'allowUnreadable'));
-  const { total, ...each } = known<CacheLimits>(
-    options.maxBytes,
-    { query: true, response: true, metadata: true, total: true },
-    'maxBytes',
-  );
-  set('maxBytes', integer(total, 'maxBytes.total'));
-  const limits = limitsOf(each);
-  set('maxQueryBytes', limits.query);
-  set('maxResponseBytes', limits.response);
-  set('maxMetadataBytes', limits.metadata);
-  set('touchLimit', count(options.touchLimit, 'touchLimit'));
-  const touchInterval = seconds(options.touchIntervalSeconds, 'touchIntervalSeconds');
-  set('touchIntervalMs', touchInterval && Math.round(1000 * touchInterval));
-  return raw;
-}
-
-/** Limits, each of them checked. */
-export function limitsOf(given: Limits | undefined): Limits {
-  const limits = known<Limits>(given, { query: true, response: true, metadata: true }, 'maxBytes');
-  return {
-    query: count(limits.query, 'maxBytes.query'),
-    response: count(limits.response, 'maxBytes.response'),
-    metadata: count(limits.metadata, 'maxBytes.metadata'),
-  };
-}
-
-const DAY_SECONDS = 86_400n;
-const CUT_OFF = 0.7;
-
-/** How confidence is computed: by the caller, by age, or not at all. */
-function confidenceOf({ confidence, decay }: CacheOptions): RawOptions['confidence'] {
-  if (confidence && decay) {
-    throw new InvalidArgumentError('confidence and decay are both given; give one of them');
-  }
-  if (confidence) {
-    const { compute, cutOff } = known(confidence, { compute: true, cutOff: true }, 'confidence');
-    if (typeof compute !== 'function') {
-      throw new InvalidArgumentError('confidence.compute is not a function; give one, or decay');
-    }
-    return { tag: 'host', val: number(cutOff, 'confidence.cutOff') ?? CUT_OFF };
-  }
-  const { halfLifeSeconds, cutOff } = known(
-    decay,
-    { halfLifeSeconds: true, cutOff: true },
-    'decay',
-  );
-  return {
-    tag: 'decay',
-    val: {
-      halfLifeSeconds: integer(halfLifeSeconds, 'decay.halfLifeSeconds') ?? DAY_SECONDS,
-      cutOff: decay ? (number(cutOff, 'decay.cutOff') ?? CUT_OFF) : 0,
-    },
-  };
-}
-
-/** Which candidates are verified; undefined: none are. */
-function verifyingOf(options: CacheOptions) {
-  const { verify, verifyBand, verifyLater, verifyTimeoutSeconds, verifyConcurrency } = options;
-  if (verify === undefined) {
-    const others = { verifyBand, verifyLater, verifyTimeoutSeconds, verifyConcurrency };
-    for (const [name, value] of Object.entries(others)) {
-      if (value !== undefined && value !== false) {
-        throw new InvalidArgumentError(`${name} is given without verify; give that function too`);
-      }
-    }
-    return undefined;
-  }
-  return {
-    band: number(verifyBand, 'verifyBand'),
-    later: flag(verifyLater, 'verifyLater') ?? false,
-  };
 }

@@ -23,6 +23,13 @@ export function kindOf(value: unknown): string {
   return Object.prototype.toString.call(value).slice(8, -1);
 }
 
+/** Bytes that nobody can guess; undefined where nothing here makes them. */
+export function random(count: number): Uint8Array | undefined {
+  const crypto: Partial<Crypto> | undefined =
+    globalThis.crypto ?? builtin<typeof import('node:crypto')>('node:crypto')?.webcrypto;
+  return crypto?.getRandomValues?.(new Uint8Array(count));
+}
+
 // As they were at the beginning: a program's tests may replace them by clocks that stand still.
 const immediately =
   (globalThis as { setImmediate?: (work: () => void) => unknown }).setImmediate ??

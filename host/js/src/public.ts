@@ -27,6 +27,7 @@ export type {
   Lookup,
   Manifest,
   Miss,
+  Nearest,
   PutOptions,
   Question,
   Receipt,
@@ -35,6 +36,15 @@ export type {
   VacuumOptions,
   Verdict,
 } from './api.js';
+export type {
+  BoundReport,
+  Comparer,
+  ErrorBound,
+  FeedbackOptions,
+  Label,
+  LabelSource,
+  SameAnswer,
+} from './bound.js';
 export type { InspectOptions, Summary } from './inspect.js';
 export type { ArchiveSink, ArchiveSource } from './archive.js';
 export { hasJspi } from './component.js';
@@ -42,6 +52,7 @@ export {
   BackendError,
   CheckpointError,
   ClosedError,
+  ComparerError,
   ComponentError,
   CorruptError,
   DataVanishedError,

@@ -20,6 +20,7 @@ import {
   type Question,
   type Stats,
 } from './api.js';
+import { toBoundReport } from './bound.js';
 import {
   count,
   dtype,
@@ -69,7 +70,14 @@ export type RawLookup =
       tag: 'hit';
       val: Record<string, unknown> & { metadata: string; createdAt: bigint };
     }
-  | { tag: 'miss'; val: { reason: MissReason; doubt: RawCandidate | undefined } }
+  | {
+      tag: 'miss';
+      val: {
+        reason: MissReason;
+        doubt: RawCandidate | undefined;
+        nearest: { candidate: RawCandidate; ticket: string } | undefined;
+      };
+    }
   | { tag: 'needs-embedding'; val: Compared }
   | { tag: 'needs-verification'; val: RawCandidate }
   | { tag: 'later' };
@@ -378,12 +386,18 @@ export function finish(
   switch (answer?.tag) {
     case 'hit':
       return { hit: toHit(answer.val) };
-    case 'miss':
+    case 'miss': {
+      const { reason, nearest } = answer.val;
       return {
-        miss: failure
-          ? { reason: answer.val.reason, embedderError: failure.error }
-          : { reason: answer.val.reason },
+        miss: {
+          reason,
+          ...(nearest && {
+            nearest: { candidate: toCandidate(nearest.candidate), ticket: nearest.ticket },
+          }),
+          ...(failure && { embedderError: failure.error }),
+        },
       };
+    }
     default:
       throw brokenPromise();
   }
@@ -449,10 +463,11 @@ export function storedId(outcome: RawPut): number {
 
 /** Counts and settings as the component gives them. */
 export function toStats(raw: Record<string, unknown>): Stats {
-  const { counters, namespaces, ...stats } = plain(raw);
+  const { counters, namespaces, bound, ...stats } = plain(raw);
   return {
     ...stats,
     counters: toCounters(counters),
+    bound: bound && toBoundReport(bound as Record<string, unknown>),
     namespaces: (namespaces as { counters: unknown }[]).map((one) => ({
       ...one,
       counters: toCounters(one.counters),

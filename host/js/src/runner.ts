@@ -5,8 +5,9 @@ import { Instance, wellFormed, type Instantiate } from './component.js';
 import { BackendError, ClosedError } from './errors.js';
 import { Callbacks, type Archive } from './hooks.js';
 import { LOCK_WAIT_MS, during } from './locks.js';
-import { applyOptions, type CacheOptions, type RawOptions } from './options.js';
+import type { CacheOptions } from './options.js';
 import { Queue } from './queue.js';
+import { applyOptions, type RawOptions } from './raw-options.js';
 import type { VetoKind } from './trust.js';
 
 const STORE_TIMEOUT_SECONDS = 30;

@@ -1,10 +1,17 @@
 /**
- * Asking a function of the program that may ask a service, an embedder or a verifier: only so many
+ * Asking a function of the program that may ask a service, such as an embedder: only so many
  * at a time, with a deadline, again where that may help, and not in vain.
  */
 
 import { count, seconds } from './checks.js';
-import { EmbedderError, VerifierError, describe, isError, isMnemeError } from './errors.js';
+import {
+  ComparerError,
+  EmbedderError,
+  VerifierError,
+  describe,
+  isError,
+  isMnemeError,
+} from './errors.js';
 
 const CONCURRENCY = 16;
 const TIMEOUT_SECONDS = 10;
@@ -14,11 +21,14 @@ const BACKOFF_MS = 250;
 const FAILURES = 3;
 const [SHORTEST_REST_MS, LONGEST_REST_MS] = [1000, 60_000];
 
-const ERRORS = { embedder: EmbedderError, verifier: VerifierError };
+const ERRORS = { embedder: EmbedderError, verifier: VerifierError, comparer: ComparerError };
 
 /** Who is asked: also the code of its errors. */
 type Who = keyof typeof ERRORS;
-type ServiceError = EmbedderError | VerifierError;
+type ServiceError = EmbedderError | VerifierError | ComparerError;
+
+/** How long something may take, by the name of the option. Default 10 s. */
+export type Limit = [name: string, seconds: unknown];
 
 /** What the caller's options say, and what they are called. */
 export interface Terms {
@@ -26,8 +36,8 @@ export interface Terms {
   retries: number;
   /** By the name of the option: calls at a time, at least 1. Default 16. */
   concurrency: [name: string, value: unknown];
-  /** By the name of the option: how long a call may take, with its retries. Default 10. */
-  timeoutSeconds: [name: string, value: unknown];
+  /** How long a call may take, with its retries. */
+  timeoutSeconds: Limit;
   /** Milliseconds, for how long it rests. */
   now: () => number;
 }
@@ -55,12 +65,11 @@ export class Service {
   #isProbing = false;
 
   constructor(who: Who, { retries, concurrency, timeoutSeconds, now }: Terms) {
-    const [timeoutName, timeout] = timeoutSeconds;
     const [concurrencyName, calls] = concurrency;
     this.#who = who;
     this.#now = now;
-    this.#timeoutMs = 1000 * (seconds(timeout, timeoutName) ?? TIMEOUT_SECONDS);
-    this.#timeoutName = timeoutName;
+    this.#timeoutMs = milliseconds(timeoutSeconds);
+    this.#timeoutName = timeoutSeconds[0];
     this.#retries = retries;
     this.#slots = new Slots(Math.max(count(calls, concurrencyName) ?? CONCURRENCY, 1));
   }
@@ -176,6 +185,28 @@ export class Service {
         signal?.removeEventListener('abort', abort);
       }
     }
+  }
+}
+
+function milliseconds([name, value]: Limit): number {
+  return 1000 * (seconds(value, name) ?? TIMEOUT_SECONDS);
+}
+
+/** So much later a time limit around a service ends, which is to notice its own time-out first. */
+const GRACE_MS = 50;
+
+/** Calls `work` with a signal that is aborted when the time is over. */
+export async function within<T>(
+  limit: Limit,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const ms = milliseconds(limit);
+  const control = new AbortController();
+  const timer = setTimeout(() => control.abort(new Late(ms, limit[0])), ms + GRACE_MS);
+  try {
+    return await work(control.signal);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -6,6 +6,7 @@
  */
 
 import { archives } from './cases-archives.mjs';
+import { bound } from './cases-bound.mjs';
 import { embedding } from './cases-embedder.mjs';
 import { erasing } from './cases-erasing.mjs';
 import { failingStores } from './cases-failing.mjs';
@@ -17,7 +18,7 @@ import { turns } from './cases-turns.mjs';
 import { vanishing } from './cases-vanishing.mjs';
 import { verifier } from './cases-verifier.mjs';
 import { vetoes } from './cases-vetoes.mjs';
-import { Random, byLetters, equal, fails, letters, ok } from './support/check.mjs';
+import { Random, asynchronous, byLetters, equal, fails, letters, ok } from './support/check.mjs';
 
 const QUESTION = 'How do I reset my password?';
 let databases = 0;
@@ -30,20 +31,6 @@ function open({ SemanticCache, memory }, options = {}) {
 /** A memory store, some of whose methods are replaced. */
 function memoryWith({ MemoryStore }, methods) {
   return Object.assign(new MemoryStore(), methods);
-}
-
-/** A memory store that returns promises. */
-export function asynchronous({ MemoryStore }, methods = {}) {
-  const inner = new MemoryStore();
-  const store = { synchronous: false, capabilities: () => inner.capabilities() };
-  for (let proto = inner; proto !== Object.prototype; proto = Object.getPrototypeOf(proto)) {
-    for (const name of Object.getOwnPropertyNames(proto)) {
-      if (typeof inner[name] === 'function' && name !== 'constructor' && !(name in store)) {
-        store[name] = async (...args) => inner[name](...args);
-      }
-    }
-  }
-  return Object.assign(store, methods);
 }
 
 /** Makes the component stop in its next call. */
@@ -67,6 +54,7 @@ export const cases = {
   ...labels,
   ...vetoes,
   ...verifier,
+  ...bound,
   ...turns,
   ...vanishing,
 

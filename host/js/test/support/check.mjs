@@ -94,6 +94,20 @@ export function byLetters(options = {}) {
   return { embedder: letters(), vetoes: 'none', ...options };
 }
 
+/** A memory store that returns promises. */
+export function asynchronous({ MemoryStore }, methods = {}) {
+  const inner = new MemoryStore();
+  const store = { synchronous: false, capabilities: () => inner.capabilities() };
+  for (let proto = inner; proto !== Object.prototype; proto = Object.getPrototypeOf(proto)) {
+    for (const name of Object.getOwnPropertyNames(proto)) {
+      if (typeof inner[name] === 'function' && name !== 'constructor' && !(name in store)) {
+        store[name] = async (...args) => inner[name](...args);
+      }
+    }
+  }
+  return Object.assign(store, methods);
+}
+
 /** An entry as stores have it, with letters for an embedder. */
 export function entryOf(more = {}) {
   return {

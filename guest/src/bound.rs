@@ -184,6 +184,7 @@ impl ErrorBound {
         ];
         for (name, value, is_valid, range) in fields {
             if !is_valid {
+                let value = value as f32;
                 return Err(invalid(format!(
                     "{name} of the error bound is {value}; it must be {range}"
                 )));

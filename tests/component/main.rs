@@ -12,6 +12,7 @@ mod lanes;
 mod lying_logs;
 mod namespaces;
 mod normalization;
+mod recorded;
 mod round_trips;
 mod sandbox;
 mod tenants;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         .tests(lying_logs::tests())
         .tests(namespaces::tests())
         .tests(normalization::tests())
+        .tests(recorded::tests())
         .tests(round_trips::tests())
         .tests(sandbox::tests())
         .tests(tenants::tests())

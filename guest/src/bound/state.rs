@@ -117,8 +117,8 @@ impl State {
         self.advance(newer.seen);
         let (from, to) = (newer.weight(), self.weight());
         for (count, more) in self.counts_mut().zip(newer.counts()) {
-            let more = u128::from(more) * u128::from(to) + u128::from(from / 2);
-            let more = u64::try_from(more / u128::from(from)).unwrap_or(u64::MAX);
+            // A count has 53 bits, a weight 10.
+            let more = (more.min(range::MAX) * to + from / 2) / from;
             *count = count.saturating_add(more).min(range::MAX);
         }
     }

@@ -6,7 +6,7 @@ use crate::counters::ATTEMPTS;
 use crate::error::Result;
 use crate::query;
 use crate::store::Store;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 /// The meta key.
 pub const META_KEY: &str = "tickets_used";
@@ -20,11 +20,14 @@ const DIGITS: usize = 16;
 /// Tickets that were used.
 #[derive(Default)]
 pub struct Used {
-    known: BTreeSet<String>,
     /// The oldest first.
-    order: VecDeque<String>,
-    unwritten: Vec<String>,
+    known: VecDeque<Name>,
+    /// How many of the newest the store has not been told of.
+    unwritten: usize,
 }
+
+/// What names a ticket here.
+type Name = [u8; DIGITS];
 
 impl Used {
     /// Whether a ticket of this subject was used.
@@ -34,50 +37,46 @@ impl Used {
             return Ok(true);
         }
         let stored = store.read_meta(META_KEY)?.unwrap_or_default();
-        Ok(names(&stored).any(|used| used == name))
+        let mut names = stored.as_bytes().chunks_exact(DIGITS);
+        Ok(names.any(|used| used == name))
     }
 
     /// A ticket of this subject was used.
     pub fn insert(&mut self, subject: &Subject) {
-        let name = name(subject);
-        self.known.insert(name.clone());
-        self.order.push_back(name.clone());
-        self.unwritten.push(name);
-        if self.order.len() > MOST_KNOWN
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.known.remove(&oldest);
+        self.known.push_back(name(subject));
+        self.unwritten += 1;
+        if self.known.len() > MOST_KNOWN {
+            self.known.pop_front();
+            self.unwritten = self.unwritten.min(MOST_KNOWN);
         }
     }
 
     /// Tells the store. If others write all the time, it is told the next time.
     pub fn flush(&mut self, store: &impl Store) -> Result<()> {
         for _ in 0..ATTEMPTS {
-            if self.unwritten.is_empty() {
+            if self.unwritten == 0 {
                 return Ok(());
             }
             let before = store.read_meta(META_KEY)?;
-            let text = before.as_deref().unwrap_or_default();
-            let all: Vec<&str> = names(text)
-                .chain(self.unwritten.iter().map(String::as_str))
-                .collect();
-            let last = all[all.len().saturating_sub(MOST_STORED)..].concat();
-            if store.replace_meta(META_KEY, before.as_deref(), Some(&last))? {
-                self.unwritten.clear();
+            let mut all = before.clone().unwrap_or_default().into_bytes();
+            all.truncate(all.len() / DIGITS * DIGITS);
+            let new = self.known.iter().skip(self.known.len() - self.unwritten);
+            all.extend(new.flatten());
+            let last = all.len().saturating_sub(MOST_STORED * DIGITS);
+            // What is damaged is forgotten.
+            let text = str::from_utf8(&all[last..]).unwrap_or_default();
+            if store.replace_meta(META_KEY, before.as_deref(), Some(text))? {
+                self.unwritten = 0;
             }
         }
         Ok(())
     }
 }
 
-fn name(subject: &Subject) -> String {
-    query::hex(&subject[..DIGITS / 2])
-}
-
-/// The names in a text of the store; what is damaged names nothing.
-fn names(text: &str) -> impl Iterator<Item = &str> {
-    let chunks = text.as_bytes().chunks_exact(DIGITS);
-    chunks.filter_map(|chunk| std::str::from_utf8(chunk).ok())
+fn name(subject: &Subject) -> Name {
+    let mut name = [0; DIGITS];
+    name.copy_from_slice(query::hex(&subject[..DIGITS / 2]).as_bytes());
+    name
 }
 
 #[cfg(test)]

@@ -19,7 +19,6 @@ use crate::types::{
     BackendError, BoundReport, Entry, Error, ErrorBound, LabelSource, Veto, VetoKind,
 };
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
 
 /// Before the name of a namespace, the meta key of its counts.
 pub(super) const META_PREFIX: &str = "bound:";
@@ -30,7 +29,8 @@ const MOST_NAMESPACES: usize = 4_096;
 pub(super) struct Bounding {
     bound: ErrorBound,
     key: Key,
-    ledgers: BTreeMap<String, Ledger>,
+    /// By the name of the namespace.
+    ledgers: Vec<(String, Box<Ledger>)>,
     used: Used,
 }
 
@@ -58,7 +58,7 @@ impl Bounding {
         Ok(Bounding {
             bound,
             key: key(store, seed)?,
-            ledgers: BTreeMap::new(),
+            ledgers: Vec::new(),
             used: Used::default(),
         })
     }
@@ -222,7 +222,7 @@ impl Bounding {
             }
         }
         match namespace {
-            Some(namespace) => drop(self.ledgers.remove(namespace)),
+            Some(namespace) => self.ledgers.retain(|(name, _)| name != namespace),
             None => self.ledgers.clear(),
         }
         Ok(())
@@ -236,18 +236,24 @@ impl Bounding {
     }
 
     fn ledger(&mut self, store: &impl Store, namespace: &str) -> Result<&mut Ledger> {
-        if !self.ledgers.contains_key(namespace) {
-            if self.ledgers.len() >= MOST_NAMESPACES {
-                self.flush(store)?;
-                self.ledgers.clear();
+        let find = |ledgers: &[(String, Box<Ledger>)]| {
+            ledgers.binary_search_by(|(name, _)| name.as_str().cmp(namespace))
+        };
+        let at = match find(&self.ledgers) {
+            Ok(at) => at,
+            Err(mut at) => {
+                if self.ledgers.len() >= MOST_NAMESPACES {
+                    self.flush(store)?;
+                    self.ledgers.clear();
+                    at = 0;
+                }
+                let mut ledger = Box::<Ledger>::default();
+                ledger.read(state(store.read_meta(&meta_key(namespace))?.as_deref()));
+                self.ledgers.insert(at, (namespace.to_owned(), ledger));
+                at
             }
-            let mut ledger = Ledger::default();
-            ledger.read(state(store.read_meta(&meta_key(namespace))?.as_deref()));
-            self.ledgers.insert(namespace.to_owned(), ledger);
-        }
-        self.ledgers
-            .get_mut(namespace)
-            .ok_or_else(|| invalid("the namespace has no counts"))
+        };
+        Ok(&mut self.ledgers[at].1)
     }
 }
 

@@ -436,13 +436,17 @@ impl Open {
             return Ok(Outcome::Miss(reason, None, Some(nearest)));
         }
         let ticket = bounding.ticket(&bounded, &[], now);
+        // What the verifier refuses can be compared with what is computed instead.
+        let verifies = self.options.verifying.is_some();
+        let refused = verifies.then(|| nearest(bounding, &bounded, best.1, &[]));
         let outcome = self.end(search, best, none, now);
         if !matches!(outcome, Outcome::Verify(_)) {
             bounding.observe(store, namespace, Some(score))?;
         }
         Ok(match outcome {
             Outcome::Hit(best, _) => Outcome::Hit(best, Some(ticket)),
-            other => other,
+            Outcome::Miss(reason, doubt, _) => Outcome::Miss(reason, doubt, refused),
+            verify => verify,
         })
     }
 

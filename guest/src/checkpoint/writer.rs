@@ -126,13 +126,11 @@ impl<S: Store, A: Archive> Writer<'_, S, A> {
     fn portable(mut self, consistent: bool, order: Order) -> Result<DumpReport> {
         self.manifest.consistent = consistent;
         self.describe()?;
-        let meta = self.store.list_meta()?.into_iter();
-        let state = State {
+        let mut state = State {
             quotas: self.store.list_namespace_quotas()?.into_iter().collect(),
-            meta: meta
-                .filter(|(key, _)| !ticket::is_of_tickets(key))
-                .collect(),
+            meta: self.store.list_meta()?.into_iter().collect(),
         };
+        state.meta.retain(|key, _| !ticket::is_of_tickets(key));
         state.check_stored()?;
         self.member(STATE, &state.encode()?)?;
         let expected = self.store.count(None)?;

@@ -6,6 +6,7 @@ import { InvalidArgumentError, UnsupportedError } from './errors.js';
 import { known, type Names } from './known.js';
 import type { CacheOptions, Candidate } from './options.js';
 import { random } from './platform.js';
+import type { VetoKind } from './trust.js';
 
 const OF = ['answers', 'requests'] as const;
 const LABELS = ['same', 'different', 'unknown'] as const;
@@ -94,6 +95,8 @@ export interface BoundReport {
   state: 'open' | 'too-few-labels' | 'labels-err' | 'too-many-unknown';
   /** With `too-few-labels`: at least so many more are needed, if as many are right as so far. */
   needed: number | undefined;
+  /** Kinds of vetoes that are not looked for, as labels show that they refuse right answers. */
+  vetoesOff: VetoKind[];
 }
 
 const BOUND: Names<ErrorBound> = {

@@ -2,7 +2,7 @@
 
 import type { Nearest } from './api.js';
 import { comparison, labelOf, rawFeedback, type Comparer, type Label } from './bound.js';
-import type { Embedded, Embedding } from './embedding.js';
+import type { Embedding } from './embedding.js';
 import { ComparerError, describe } from './errors.js';
 import { clockOf } from './hooks.js';
 import type { Runner } from './runner.js';
@@ -70,8 +70,10 @@ export class Labelling {
       return label;
     }
     const embedded = await this.#embedding.all(both, signal);
-    if (!this.#runner.options.allowUnreadable && !embedded.every(isRead)) {
-      return 'unknown';
+    for (const { reading } of this.#runner.options.allowUnreadable ? [] : embedded) {
+      if (reading && !(await this.#runner.call<boolean>('isReadable', [reading], signal))) {
+        return 'unknown';
+      }
     }
     const vectors = embedded.map(({ vector }) => vector);
     const similarity = await this.#runner.call<number>(
@@ -81,16 +83,6 @@ export class Labelling {
     );
     return similarity >= this.#leastSimilarity ? 'same' : 'different';
   }
-}
-
-/** Whether the vector stands for the text, as the component says of queries: see `reading` there. */
-function isRead({ reading }: Embedded): boolean {
-  return (
-    !reading ||
-    (reading.tokensRead > 0 &&
-      reading.tokensRead >= reading.tokens &&
-      4 * reading.tokensUnknown <= reading.tokensRead)
-  );
 }
 
 /** What a function has returned, if it is a label. */

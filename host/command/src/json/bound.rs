@@ -14,7 +14,7 @@ pub struct Bound {
     /// `open`; or why nothing is answered by its meaning: `too_few_labels`, `labels_err` (more is wrong
     /// than the bound allows) or `too_many_unknown` (mostly nobody could say).
     state: &'static str,
-    /// How many labels at least are needed, where they are too few.
+    /// Where labels are too few: at least so many more are needed, if as many are right as so far.
     #[serde(skip_serializing_if = "Option::is_none")]
     needed: Option<u64>,
     /// Questions whose exact words were not stored.
@@ -66,7 +66,7 @@ impl Bound {
                 output::percent(self.share.unwrap_or(1.0))
             ),
             (None, Some(needed)) => {
-                format!("nothing is open: {labels}; at least {needed} are needed")
+                format!("nothing is open: {labels}; at least {needed} more are needed")
             }
             (None, None) => format!("nothing is open: {} ({labels})", output::words(self.state)),
         };

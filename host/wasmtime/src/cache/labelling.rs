@@ -5,6 +5,7 @@ use crate::bound::SameAnswer;
 use crate::contract::api::Nearest;
 use crate::contract::trust::{BoundReport, ErrorBound, Label, LabelSource};
 use crate::contract::types::VectorDtype;
+use crate::embedder::Embedding;
 use crate::error::{Error, Result};
 use crate::front::{Front, Kind, embed, now};
 use crate::observe::Call;
@@ -72,6 +73,18 @@ impl SemanticCache {
         self.turn(|guest, store| guest.call_bounds(store))
     }
 
+    /// Whether the vector of a text stands for it, as for that of a query.
+    fn is_read(&self, embedding: &Embedding) -> Result<bool> {
+        let mut first = self.instance()?;
+        if first.options.allow_unreadable {
+            return Ok(true);
+        }
+        let Some(reading) = embedding.reading else {
+            return Ok(true);
+        };
+        first.call_infallible(|guest, store| guest.call_is_readable(store, reading.into()))
+    }
+
     /// What two responses say about each other by themselves.
     fn compare(&self, response: &str, other: &str) -> Result<Label> {
         self.instance()?
@@ -122,6 +135,9 @@ async fn label_watched(
             let [old, new] = &embeddings[..] else {
                 return Ok(Label::Unknown);
             };
+            if !cache.is_read(old)? || !cache.is_read(new)? {
+                return Ok(Label::Unknown);
+            }
             let similarity = cache.similarity(&old.vector, &new.vector, VectorDtype::Float32)?;
             Ok(match similarity >= least {
                 true => Label::Same,

@@ -238,9 +238,12 @@ fn a_refused_key_is_not_shown() {
         &["--json", "--store", "memory:", "get", "q"],
         b"",
     );
-    assert_eq!(
-        done.json(),
-        json!({"hit": false, "reason": "embedder_failure"})
+    let miss = done.json();
+    assert_eq!(miss["reason"], "embedder_failure");
+    let said = miss["embedder_error"].as_str().unwrap();
+    assert!(
+        said.contains("answered 401") && !said.contains("secret"),
+        "{said}"
     );
     assert!(
         done.stderr.contains("answered 401") && !done.stderr.contains("secret"),

@@ -63,6 +63,7 @@ impl Open {
             cut_off: policy::cut_off(&self.options.confidence),
             verified_from: self.options.verifying.map(|_| self.reach(threshold)),
             open_from: None,
+            score: None,
             verification: asked.verification,
             exact: None,
             candidates: Vec::new(),
@@ -124,9 +125,10 @@ impl Open {
             reach,
             now,
         );
-        let Some(admission) = self.admission(store, host, search, now)? else {
+        let Some(admitted) = self.admission(store, host, search, now)? else {
             return Ok(Explained::Later);
         };
+        explanation.score = admitted.map(|(score, _)| score);
         let sought = Sought {
             namespace: key.namespace,
             context: asked.context.clone(),
@@ -170,7 +172,7 @@ impl Open {
                 Verdict::Answers if left == 0 => *verdict = Verdict::Untried,
                 Verdict::Answers => {
                     ends = true;
-                    let ending = match admission {
+                    let ending = match admitted.map(|(_, admission)| admission) {
                         Some(Admission::Unproven) => Ending::Misses(MissReason::Unproven),
                         Some(Admission::Explores) => Ending::Misses(MissReason::Explored),
                         _ => open.end_with(&asked, &entry, similarity >= threshold),

@@ -370,7 +370,7 @@ impl Open {
         }
     }
 
-    /// What the error bound says of the entry that nothing else is against, for an explanation. None if
+    /// The score of the entry that nothing else is against, and what the error bound says of it. None if
     /// there is no bound or no such entry; the outer one if the search goes on in a later turn.
     pub(super) fn admission(
         &mut self,
@@ -378,7 +378,7 @@ impl Open {
         host: &impl Host,
         mut search: Search,
         now: Now,
-    ) -> Result<Option<Option<Admission>>> {
+    ) -> Result<Option<Option<(f32, Admission)>>> {
         if self.bounding.is_none() {
             return Ok(Some(None));
         }
@@ -390,7 +390,7 @@ impl Open {
         };
         let score = score_of(best.1, &best.0.response, found.next.as_deref());
         let admission = bounding.admit(store, &search.bounded(&best.0, score))?;
-        Ok(Some(Some(admission)))
+        Ok(Some(Some((score, admission))))
     }
 
     /// How a search ends if labels decide what answers.

@@ -159,6 +159,8 @@ export interface Explanation {
   verifiedFrom: number | undefined;
   /** The score from which entries answer, see `errorBound`; undefined: without it, or none does. */
   openFrom: number | undefined;
+  /** With the option `errorBound`: the score of the entry that it judges; undefined: there is none. */
+  score: number | undefined;
   /** What the verifier said about the candidate that is about to answer, if it was asked. */
   verification: Verification | undefined;
   /** The entry of the exact layer, expired or not. */

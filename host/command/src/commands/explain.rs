@@ -97,7 +97,8 @@ pub fn rule(explanation: &Explanation) -> String {
         }
         ExplainedOutcome::Miss(MissReason::Unproven) => match explanation.open_from {
             Some(open) => format!(
-                "the labels open the error bound from a score of {open:.2} on, and no usable entry has it"
+                "the labels open the error bound from a score of {open:.2} on; the most similar usable entry has {:.3}",
+                explanation.score.unwrap_or_default()
             ),
             None => "the labels do not open the error bound for any entry; `mneme stats` with this namespace says why".into(),
         },

@@ -26,6 +26,9 @@ pub struct Explanation {
     /// With an error bound: the score from which entries answer; null: none does, or there is no bound.
     #[serde(serialize_with = "optional_digits")]
     open_from: Option<f32>,
+    /// With an error bound: the score of the entry that it judges; null: there is none.
+    #[serde(serialize_with = "optional_digits")]
+    score: Option<f32>,
     /// What the verifier said of the entry about to answer: `yes`, `no`, `unknown` or `failed`; null: it
     /// was not asked.
     verification: Option<&'static str>,
@@ -134,6 +137,7 @@ impl From<&Explained> for Explanation {
             cut_off: of.cut_off,
             verified_from: of.verified_from,
             open_from: of.open_from,
+            score: of.score,
             verification: of.verification.map(|said| said.opinion.name()),
             rows: of.rows,
             outcome: match of.outcome {

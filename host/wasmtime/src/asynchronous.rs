@@ -133,7 +133,7 @@ impl AsyncSemanticCache {
         let before = self.cache.stored();
         let (text, missed) = match Missed::of(look_up_to_keep(self, request.clone()).await) {
             Ok(missed) => missed,
-            Err(hit) => return Ok(from_cache(hit)),
+            Err(hit) => return Ok(from_cache(*hit)),
         };
         let key = match text {
             Some(_) => self.cache.flight_key(&request, text),

@@ -84,7 +84,7 @@ impl SemanticCache {
         let before = self.stored();
         let (text, missed) = match Missed::of(now(look_up_to_keep(self, request.clone()))) {
             Ok(missed) => missed,
-            Err(hit) => return Ok(from_cache(hit)),
+            Err(hit) => return Ok(from_cache(*hit)),
         };
         let flight = self
             .flight_key(&request, text)
@@ -285,7 +285,7 @@ pub(crate) struct Missed {
 
 impl Missed {
     /// The text that is compared, if it is known, and what is kept; the hit if there is one.
-    pub fn of(found: Result<Kept>) -> std::result::Result<(Option<String>, Self), api::Hit> {
+    pub fn of(found: Result<Kept>) -> std::result::Result<(Option<String>, Self), Box<api::Hit>> {
         let (lookup, text, vector) = match found {
             Ok(Kept {
                 lookup,
@@ -295,7 +295,7 @@ impl Missed {
             Err(error) => (None, None, Err(error)),
         };
         let nearest = match lookup {
-            Some(Lookup::Hit(hit)) => return Err(hit),
+            Some(Lookup::Hit(hit)) => return Err(Box::new(hit)),
             Some(Lookup::Miss(miss)) => miss.nearest,
             None => None,
         };

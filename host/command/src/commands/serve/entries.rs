@@ -78,15 +78,27 @@ impl Question {
 /// The kinds of vetoes of these names.
 fn kinds(names: &[String]) -> Result<Vec<VetoKind>, Fault> {
     let kind = |name: &String| {
-        VetoKind::named(name).ok_or_else(|| {
-            Fault::bad_request(format!(
-                "vetoes: {:?} is no kind of veto; the kinds are {}",
-                name.chars().take(40).collect::<String>(),
-                VetoKind::ALL.map(VetoKind::name).join(", ")
-            ))
-        })
+        let name = name.replace('-', "_");
+        one("vetoes", &name, VetoKind::ALL, VetoKind::name)
     };
     names.iter().map(kind).collect()
+}
+
+/// The one of these that has this name.
+fn one<T: Copy, const N: usize>(
+    field: &str,
+    name: &str,
+    all: [T; N],
+    name_of: fn(T) -> &'static str,
+) -> Result<T, Fault> {
+    let found = all.into_iter().find(|one| name_of(*one) == name);
+    found.ok_or_else(|| {
+        Fault::bad_request(format!(
+            "{field}: {:?} is unknown; give one of {}",
+            name.chars().take(40).collect::<String>(),
+            all.map(name_of).join(", ")
+        ))
+    })
 }
 
 /// Refuses an embedding that would have no use.
@@ -257,23 +269,6 @@ pub async fn feedback(
     let stats = served.call(give).await?;
     let bound = stats.bound.as_ref().map(Into::into);
     Ok(answer(Labelled { bound }, None))
-}
-
-/// The one of these that has this name.
-fn one<T: Copy, const N: usize>(
-    field: &str,
-    name: &str,
-    all: [T; N],
-    name_of: fn(T) -> &'static str,
-) -> Result<T, Fault> {
-    let found = all.into_iter().find(|one| name_of(*one) == name);
-    found.ok_or_else(|| {
-        Fault::bad_request(format!(
-            "{field}: {:?} is none of {}",
-            name.chars().take(40).collect::<String>(),
-            all.map(name_of).join(", ")
-        ))
-    })
 }
 
 /// An answer to store.

@@ -48,11 +48,6 @@ impl Backlog {
         self.record(now);
     }
 
-    /// Something was counted elsewhere that is written with the rest.
-    pub fn counted(&mut self, now: Now) {
-        self.record(now);
-    }
-
     /// Drops the hits of an entry that was deleted or replaced.
     pub fn forget(&mut self, id: u64) {
         self.touches.remove(&id);
@@ -85,14 +80,21 @@ impl Backlog {
         self.failed = Some(now);
     }
 
-    /// Writes everything. After an error everything waits for another interval.
-    pub fn flush(&mut self, store: &impl Store, now: Now) -> Result<()> {
+    /// Writes everything, and what `others` have counted. After an error everything waits for another
+    /// interval.
+    pub fn flush(
+        &mut self,
+        store: &impl Store,
+        now: Now,
+        others: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
         if self.since.is_none() {
             return Ok(());
         }
         let flushed = self
             .flush_touches(store)
-            .and_then(|()| self.counters.flush(store));
+            .and_then(|()| self.counters.flush(store))
+            .and_then(|()| others());
         match flushed {
             // Where nothing can be written, nothing waits.
             Err(Error::Unsupported(_)) => {
@@ -119,7 +121,8 @@ impl Backlog {
         Ok(())
     }
 
-    fn record(&mut self, now: Now) {
+    /// Something was recorded, here or elsewhere, that is written with the rest.
+    pub fn record(&mut self, now: Now) {
         self.waiting = self.waiting.saturating_add(1);
         self.since.get_or_insert(now);
     }
@@ -154,9 +157,9 @@ mod tests {
         backlog.touch(id, at(7_000));
         backlog.touch(id, at(3_000));
         store.fail_at(1);
-        assert!(backlog.flush(&store, at(8_000)).is_err());
+        assert!(backlog.flush(&store, at(8_000), || Ok(())).is_err());
         store.fail_never();
-        backlog.flush(&store, at(8_000)).unwrap();
+        backlog.flush(&store, at(8_000), || Ok(())).unwrap();
         let stored = &store.get_by_ids(&[id], true).unwrap()[0];
         assert_eq!((stored.access_count, stored.last_accessed_at), (2, 7));
     }

@@ -1,6 +1,6 @@
 //! How often may an answer by meaning be wrong? The user says it; labels keep to it.
 //!
-//! A label says of one request whether its candidate's answer was right. A miss gives one for nothing:
+//! A label says of one request whether its candidate's answer was right. A miss gives one without cost:
 //! the host computes the answer anyway, and compares. Of the requests that would be answered, a share
 //! is refused to get a label: they explore. From the labels follows the lowest score from which
 //! candidates may answer. With too few labels, or with bad ones, nothing answers by meaning.
@@ -145,9 +145,6 @@ pub fn score(similarity: f32, agrees: Option<bool>) -> f32 {
         None => similarity,
     }
 }
-
-/// The lowest score that a threshold may have.
-pub const LOWEST: f32 = state::edge(0);
 
 impl ErrorBound {
     /// Refuses values out of their ranges, and what is not a number.

@@ -246,8 +246,8 @@ const KEEPING: &str = "keeping the index in the store";
 const READING_VECTORS: &str = "reading vectors into memory";
 /// Names eviction in `problems`.
 const EVICTING: &str = "evicting";
-/// Names the making of another key of tickets in `problems`.
-const RENEWING: &str = "making another key of tickets";
+/// Names the replacing of the key of tickets in `problems`.
+const REPLACING_KEY: &str = "replacing the key of tickets";
 /// Names the deletion of what a look-up found in `problems`.
 const DELETING: &str = "deleting expired or refused entries";
 
@@ -289,11 +289,11 @@ impl Open {
 
     /// Writes what waits: access data, counters, and counts of the error bound.
     fn write_backlog(&mut self, store: &impl Store, now: Now) -> Result<()> {
-        self.backlog.flush(store, now)?;
-        match &mut self.bounding {
+        let bounding = &mut self.bounding;
+        self.backlog.flush(store, now, || match bounding {
             Some(bounding) => bounding.flush(store),
             None => Ok(()),
-        }
+        })
     }
 
     /// Records how background work went. A store that can only be read takes none.

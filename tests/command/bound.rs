@@ -50,20 +50,28 @@ fn a_replay_plays_the_loop_of_labels() {
     assert!(outcomes[0]["wrong"].as_u64().unwrap() > 0, "{closed}");
     assert!(outcomes[0]["wrong_of_requests"].as_f64().unwrap() > 0.0);
     assert_eq!(outcomes[1]["semantic"], 0);
-    let table = folder.run(
-        "minilm",
-        &[
-            "replay",
-            "mixed",
-            "--error-bound",
-            "0.4",
-            "--of",
-            "requests",
-        ],
-        b"",
+    let half = replay("mixed", &["--error-bound", "0.4", "--of", "requests"]);
+    let open = &half["outcomes"][0];
+    assert!(open["semantic"].as_u64().unwrap() > 0, "{open}");
+    let args = [
+        "replay",
+        "mixed",
+        "--error-bound",
+        "0.4",
+        "--of",
+        "requests",
+    ];
+    let table = folder.run("minilm", &args, b"").stdout;
+    let row = format!("40.0 % of requests {:>9}", "");
+    assert!(table.contains(row.trim_end()), "{table}");
+    assert!(
+        table.contains(&format!(" {} ", open["semantic"])),
+        "{table}"
     );
-    assert!(table.stdout.contains("40.0 % of requests"), "{table:?}");
-    assert!(table.stdout.contains("explored"), "{table:?}");
+    let plot = [&args[..], &["--plot", "r.svg"]].concat();
+    let plot = folder.run("minilm", &plot, b"");
+    assert_eq!(plot.code, 2);
+    assert!(plot.stderr.contains("add --thresholds"), "{plot:?}");
 }
 
 #[test]
@@ -99,7 +107,8 @@ fn pairs_say_what_a_bound_would_open() {
         (&json!("open"), &json!(0))
     );
     assert!(opens["threshold"].as_f64().unwrap() >= 0.7);
-    assert!(found["curve"][0]["wrong_of_requests"].is_number());
+    let of = |name: &str| found["curve"][0][name].as_f64().unwrap();
+    assert_eq!(of("wrong_of_requests"), of("wrong_hits") / 600.0);
     let text = folder.run(
         "minilm",
         &["calibrate", "pairs", "--error-bound", "0.001"],
@@ -143,6 +152,12 @@ fn a_miss_has_a_ticket_that_feedback_takes_once() {
     );
     let why = mneme(&["explain", "two", "--embedding", &vector("0.1")]).stdout;
     assert!(why.contains("do not open the error bound"), "{why}");
+    // A store that is only read has nothing to keep, and that is no failure.
+    let only_read = ["--store", "sqlite:mneme.db?mode=ro", "get", "three"];
+    let args = [&only_read[..], &["--embedding", &vector("0.1")]].concat();
+    let read = mneme(&args);
+    assert_eq!(read.code, 1, "{read:?}");
+    assert!(!read.stderr.contains("not kept"), "{read:?}");
     for (args, expected) in [
         (&["--of", "requests", "stats"][..], "add --error-bound"),
         (&["--error-bound", "1", "stats"], "above 0 and below 1"),

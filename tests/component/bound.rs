@@ -1,5 +1,6 @@
 //! The error bound: labels by comparing and by feedback, through the real component.
 
+use mneme::calibration;
 use mneme::embedder::EmbedError;
 use mneme::{
     AsyncSemanticCache, BoundReport, BoundState, Builder, Embedder, Error, ErrorBound, GetRequest,
@@ -192,7 +193,7 @@ fn without_a_label_nobody_is_told_a_lie() {
     // Equal answers need no embedding.
     ask(&cache, 2000..2001, "answer 1");
     assert_eq!((report(&cache).labels, report(&cache).wrong), (1, 0));
-    // What the validator refuses is no answer to compare with.
+    // What is not stored is no answer to compare with.
     ask(&cache, 3000..3001, "[ERROR] busy");
     assert_eq!(report(&cache).labels, 1);
 }
@@ -271,8 +272,7 @@ fn a_bound_and_what_needs_one_are_checked() {
         .embedder(Near::new().0)
         .same_answer_from(0.9);
     refused(without, "has no error bound");
-    let cache = builder().open().unwrap();
-    assert!(cache.assess(ErrorBound::answers(2.0), &[]).is_err());
+    assert!(calibration::assess(&[], ErrorBound::answers(2.0)).is_err());
 }
 
 fn the_asynchronous_front_labels_too() {

@@ -13,7 +13,7 @@ mneme_tests::tests![answers_without_vetoes_and_bound_are_those_of_a_recorded_run
 /// Pairs of questions that look alike.
 const PAIRS: &str = include_str!("../trust/near_misses_unseen.jsonl");
 
-/// What [`lines`] gave at the commit before the first veto.
+/// What [`lines`] gives without vetoes and bound.
 const RECORDED: &str = include_str!("recorded.txt");
 
 const DIM: usize = 16;

@@ -111,8 +111,8 @@ impl Ticket {
     }
 }
 
-/// The kinds of a set, if it has one only.
-pub fn only(kinds: impl Iterator<Item = VetoKind>) -> Option<VetoKind> {
+/// The kind, if there is exactly one.
+pub fn single_kind(kinds: impl Iterator<Item = VetoKind>) -> Option<VetoKind> {
     let set = kinds.fold(Kinds::NONE, Kinds::with);
     match set.list()[..] {
         [kind] => Some(kind),
@@ -120,7 +120,7 @@ pub fn only(kinds: impl Iterator<Item = VetoKind>) -> Option<VetoKind> {
     }
 }
 
-/// A tag that only the holder of the key can make: hashed twice, so that nothing can be added.
+/// A tag that only the holder of the key can make: hashed twice, so that a tag cannot be extended.
 fn tag(said: &[u8], namespace: &str, key: &Key) -> [u8; SHORT] {
     let mut inner = Sha256::new();
     inner.update(key);

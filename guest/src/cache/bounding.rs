@@ -5,7 +5,7 @@
 //! another version is started over.
 
 use super::{Cache, Open};
-use crate::bound::ticket::{Key, META_KEY as KEY, Ticket, only};
+use crate::bound::ticket::{Key, META_KEY as KEY, Ticket, single_kind};
 use crate::bound::used::Used;
 use crate::bound::{Label, Ledger, State, compare, score};
 use crate::counters::ATTEMPTS;
@@ -114,7 +114,7 @@ impl Bounding {
     pub fn ticket(&self, candidate: &Bounded, vetoes: &[Veto], now: Now) -> String {
         let ticket = Ticket {
             score: candidate.score,
-            veto: only(vetoes.iter().map(|veto| veto.kind)),
+            veto: single_kind(vetoes.iter().map(|veto| veto.kind)),
             issued: now.seconds(),
             subject: Ticket::subject(
                 candidate.namespace,
@@ -140,7 +140,7 @@ impl Bounding {
             && let Some(stored) = store.read_meta(KEY)?
         {
             // Whoever has loaded a checkpoint has made another.
-            self.key = Sha256::digest(stored).into();
+            self.key = key_of(&stored);
             found = read(&self.key);
         }
         let ticket = found?;
@@ -228,8 +228,8 @@ impl Bounding {
         Ok(())
     }
 
-    /// Reads everything again, and makes another key: the store's data was replaced.
-    fn renew(&mut self, store: &impl Store, seed: &[u8]) -> Result<()> {
+    /// Reads everything again, the key too: the store's data was replaced.
+    fn read_again(&mut self, store: &impl Store, seed: &[u8]) -> Result<()> {
         self.ledgers.clear();
         self.key = key(store, seed)?;
         Ok(())
@@ -243,7 +243,8 @@ impl Bounding {
             Ok(at) => at,
             Err(mut at) => {
                 if self.ledgers.len() >= MOST_NAMESPACES {
-                    self.flush(store)?;
+                    // What cannot be written now is lost, and does no harm.
+                    let _ = self.flush(store);
                     self.ledgers.clear();
                     at = 0;
                 }
@@ -275,18 +276,29 @@ fn meta_key(namespace: &str) -> String {
 
 /// The key of the store's tickets, made of the seed of whoever comes first.
 fn key(store: &impl Store, seed: &[u8]) -> Result<Key> {
-    let mut stored = store.read_meta(KEY)?;
-    if stored.is_none() {
+    for _ in 0..ATTEMPTS {
+        if let Some(stored) = store.read_meta(KEY)? {
+            return Ok(key_of(&stored));
+        }
         let made = query::hex(&Sha256::digest(seed));
         match store.replace_meta(KEY, None, Some(&made)) {
-            Ok(true) => stored = Some(made),
-            Ok(false) => stored = store.read_meta(KEY)?,
             // A store that is only read: its tickets are taken here only.
-            Err(Error::Unsupported(_)) => stored = Some(made),
+            Ok(true) | Err(Error::Unsupported(_)) => return Ok(key_of(&made)),
+            Ok(false) => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(Sha256::digest(stored.unwrap_or_default()).into())
+    Err(Error::Backend(BackendError {
+        message: format!(
+            "others change the meta value {KEY:?} all the time; try again when fewer load checkpoints"
+        ),
+        retryable: true,
+    }))
+}
+
+/// The key that a stored value stands for.
+fn key_of(stored: &str) -> Key {
+    Sha256::digest(stored).into()
 }
 
 /// The score of a candidate, by the response of the next one.
@@ -315,7 +327,7 @@ impl<S: Store, H: Host> Cache<S, H> {
             ));
         };
         bounding.label(store, namespace, ticket, label, now)?;
-        open.backlog.counted(now);
+        open.backlog.record(now);
         open.flush_if_due(store, now);
         Ok(())
     }
@@ -331,13 +343,14 @@ impl<S: Store, H: Host> Cache<S, H> {
 }
 
 impl Open {
-    /// Makes another key of tickets, and forgets what was read: the store's data was replaced.
-    pub(super) fn renew_bounding(&mut self, store: &impl Store) -> Result<()> {
+    /// Replaces the key of tickets by one of this cache's seed, and forgets what was read: the store's data
+    /// was replaced, and whoever has the archive may know its key.
+    pub(super) fn replace_ticket_key(&mut self, store: &impl Store) -> Result<()> {
         if let Some(stored) = store.read_meta(KEY)? {
             store.replace_meta(KEY, Some(&stored), None)?;
         }
         match &mut self.bounding {
-            Some(bounding) => bounding.renew(store, &self.options.seed),
+            Some(bounding) => bounding.read_again(store, &self.options.seed),
             None => Ok(()),
         }
     }

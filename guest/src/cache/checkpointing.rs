@@ -9,7 +9,7 @@ use super::evicting::Oldest;
 use super::kept;
 use super::storing::{BATCH_BYTES, size};
 use super::weighing::Weights;
-use super::{Cache, EVICTING, Open, RENEWING, Sizes, WRITING_LATER, opened};
+use super::{Cache, EVICTING, Open, REPLACING_KEY, Sizes, WRITING_LATER, opened};
 use crate::bound::ticket;
 use crate::checkpoint::manifest::{
     FORMAT_VERSION, SCHEMA_VERSION, check_embedder, check_namespaces, check_store,
@@ -107,8 +107,8 @@ impl<S: Store, H: Host> Cache<S, H> {
         let (entries, skipped) = (import.entries, import.skipped);
         open.start_over();
         // A native archive brings its own key.
-        let renewed = open.renew_bounding(store);
-        open.note(RENEWING, renewed);
+        let replaced = open.replace_ticket_key(store);
+        open.note(REPLACING_KEY, replaced);
         if let Some(dtype) = options.vector_dtype {
             open.options.vector_dtype = dtype;
         }
@@ -380,7 +380,7 @@ impl<S: Store, A: Archive> Import<'_, S, A> {
     }
 
     /// The archive's values, with its counts added to those of the cache. A version of the version counter
-    /// means nothing in another store, and a key of tickets that others know is none.
+    /// means nothing in another store, and a key of tickets that others know protects nothing.
     fn meta_changes(&self, archived: &BTreeMap<String, String>) -> Result<Vec<MetaChange>> {
         archived
             .iter()

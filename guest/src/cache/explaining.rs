@@ -125,8 +125,12 @@ impl Open {
             reach,
             now,
         );
-        let Some(admitted) = self.admission(store, host, search, now)? else {
-            return Ok(Explained::Later);
+        let admitted = match outcome {
+            Some(_) => None,
+            None => match self.admission(store, host, search, now)? {
+                Some(admitted) => admitted,
+                None => return Ok(Explained::Later),
+            },
         };
         explanation.score = admitted.map(|(score, _)| score);
         let sought = Sought {

@@ -416,11 +416,11 @@ impl Open {
             let vetoed = found.vetoed.filter(|(_, similarity, vetoes)| {
                 vetoes.len() == 1 && open.is_some_and(|open| *similarity >= open)
             });
-            let nearest = vetoed.map(|(entry, similarity, vetoes)| {
+            let to_label = vetoed.map(|(entry, similarity, vetoes)| {
                 let bounded = search.bounded(&entry, similarity);
                 nearest(bounding, &bounded, similarity, &vetoes)
             });
-            return Ok(Outcome::Miss(none, None, nearest));
+            return Ok(Outcome::Miss(none, None, to_label));
         };
         let score = score_of(best.1, &best.0.response, found.next.as_deref());
         let bounded = search.bounded(&best.0, score);
@@ -436,17 +436,14 @@ impl Open {
             return Ok(Outcome::Miss(reason, None, Some(nearest)));
         }
         let ticket = bounding.ticket(&bounded, &[], now);
-        // What the verifier refuses can be compared with what is computed instead.
-        let verifies = self.options.verifying.is_some();
-        let refused = verifies.then(|| nearest(bounding, &bounded, best.1, &[]));
+        // What the verifier refuses has no ticket: labels must not depend on what they would say.
         let outcome = self.end(search, best, none, now);
         if !matches!(outcome, Outcome::Verify(_)) {
             bounding.observe(store, namespace, Some(score))?;
         }
         Ok(match outcome {
             Outcome::Hit(best, _) => Outcome::Hit(best, Some(ticket)),
-            Outcome::Miss(reason, doubt, _) => Outcome::Miss(reason, doubt, refused),
-            verify => verify,
+            other => other,
         })
     }
 

@@ -1,8 +1,8 @@
 //! The cache for tokio programs.
 
 use crate::cache::{
-    Health, Missed, SemanticCache, Stats, explain, from_cache, keep, label, look_up, look_up_many,
-    look_up_to_keep, put, put_many,
+    Health, Missed, SemanticCache, Stats, explain, from_cache, keep, label, label_computed,
+    look_up, look_up_many, look_up_to_keep, put, put_many,
 };
 use crate::checkpoint::{DumpOptions, DumpReport, LoadOptions, LoadReport};
 use crate::contract::api::Nearest;
@@ -169,8 +169,11 @@ impl AsyncSemanticCache {
             .zip(shared.as_deref_mut())
             .map(|(flight, shared)| flight.publish(shared, &computed.response));
         let response = computed.response.clone();
-        let stored = keep(self, request, computed, missed).await;
+        let stored = keep(self, request, computed, missed.vector).await;
         drop(published);
+        // Nobody who asks the same waits for the label.
+        drop(shared);
+        label_computed(self, missed.nearest, &stored, &response).await;
         Ok(Answer {
             response,
             origin: Origin::Computed(stored),

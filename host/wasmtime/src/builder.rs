@@ -288,8 +288,8 @@ impl Builder {
     }
 
     /// Lets labels decide which candidates answer by meaning, so that at most a share of the answers is
-    /// wrong; see [`ErrorBound::answers`] and [`ErrorBound::requests`]. The similarity threshold no longer
-    /// counts. A candidate answers if its score reaches the threshold that the labels of its namespace
+    /// wrong; see [`ErrorBound::answers`] and [`ErrorBound::requests`]. They replace the similarity threshold; that of
+    /// a request is a further limit. A candidate answers if its score reaches the threshold that the labels of its namespace
     /// open; with too few labels, or bad ones, nothing does, and [`Stats::bound`](crate::Stats) says why.
     /// [`get_or_compute`](crate::SemanticCache::get_or_compute) compares after each miss and labels; others
     /// [give feedback](crate::SemanticCache::feedback). Default: none, and the threshold decides.
@@ -553,11 +553,12 @@ impl Builder {
         let settings = self.settings;
         let verifies = self.verifier.is_some();
         let are_many = exact > 0 || semantic > 1;
-        let seed = seed()?;
         let set = |mut options: Options| {
-            options.seed = seed;
             for set in settings {
                 set(&mut options);
+            }
+            if options.error_bound.is_some() {
+                options.seed = seed();
             }
             if are_many && matches!(options.coordination, Coordination::Single) {
                 // The lanes are told of each other's writes.
@@ -624,13 +625,13 @@ impl Builder {
     }
 }
 
-/// Random bytes for the key of tickets.
-fn seed() -> Result<Vec<u8>> {
+/// Random bytes for the key of tickets; none if the system gives none.
+fn seed() -> Vec<u8> {
     let mut seed = vec![0; 32];
-    getrandom::fill(&mut seed).map_err(|error| {
-        Error::InvalidArgument(format!("the system gives no random bytes: {error}"))
-    })?;
-    Ok(seed)
+    match getrandom::fill(&mut seed) {
+        Ok(()) => seed,
+        Err(_) => Vec::new(),
+    }
 }
 
 /// Refuses settings that need another.
@@ -642,6 +643,12 @@ fn check_trust(
     if options.verifying.is_some() && !verifies {
         return Err(
             "the cache has a verify band and no verifier; set one with Builder::verifier".into(),
+        );
+    }
+    if options.error_bound.is_some() && options.seed.is_empty() {
+        return Err(
+            "the error bound takes random bytes, and this system gives none; leave it out here"
+                .into(),
         );
     }
     if options.error_bound.is_none() && same_answer.is_some() {

@@ -26,7 +26,7 @@ use std::sync::{Arc, Weak};
 use std::thread;
 
 #[cfg(feature = "tokio")]
-pub(crate) use labelling::label;
+pub(crate) use labelling::{label, label_computed};
 #[cfg(feature = "tokio")]
 pub(crate) use lookup::{Missed, explain, from_cache, look_up, look_up_many, look_up_to_keep};
 #[cfg(feature = "tokio")]

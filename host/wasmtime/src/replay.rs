@@ -205,11 +205,6 @@ impl Outcome {
     pub fn wrong_of_requests(&self) -> Option<f64> {
         (self.judged > 0).then(|| self.wrong as f64 / self.questions.max(1) as f64)
     }
-
-    /// The share of questions that missed to get a label, 0 to 1.
-    pub fn explored_rate(&self) -> f64 {
-        self.explored as f64 / self.questions.max(1) as f64
-    }
 }
 
 impl<'a> Replay<'a> {

@@ -370,7 +370,7 @@ fn labels_travel_in_archives_and_the_key_of_tickets_does_not() {
             _ => (49, 0),
         };
         assert_eq!((found.labels, found.wrong), expected, "{mode:?}");
-        // Another key: tickets of before are no longer taken, those of the archive never.
+        // The archive's key is not taken over, and this cache's is made of its seed.
         let renewed = beside.read_meta("ticket_key").unwrap();
         assert!(renewed.is_some());
         assert_ne!(renewed, store.read_meta("ticket_key").unwrap());

@@ -10,8 +10,9 @@ const HEADING: &str = "Bounding wrong answers";
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Bounding {
     /// Let labels decide which similar questions are answered, so that at most this share of the answers
-    /// is wrong: 0.05 is 5 %. The threshold no longer counts. `run` labels by comparing; others give
-    /// labels with `feedback`. With too few labels nothing is answered by its meaning
+    /// is wrong: 0.05 is 5 %. They replace the cache's threshold; that of a question is a further limit.
+    /// `run` labels by comparing; others give labels with `feedback`. With too few labels nothing is
+    /// answered by its meaning
     #[arg(long, global = true, value_name = "SHARE", help_heading = HEADING)]
     pub error_bound: Option<f64>,
 
@@ -23,6 +24,10 @@ pub struct Bounding {
     /// The share of the would-be answers that are refused to get a label, 0 to 1. Default: 0.05
     #[arg(long, global = true, value_name = "SHARE", help_heading = HEADING)]
     pub explore: Option<f64>,
+
+    /// How sure the bound is at each look at the labels, above 0.5 and below 1. Default: 0.95
+    #[arg(long, global = true, value_name = "SHARE", help_heading = HEADING)]
+    pub confidence: Option<f64>,
 }
 
 /// What the bound is a share of.
@@ -36,8 +41,10 @@ impl Bounding {
     /// The bound, if there is one.
     pub fn bound(&self) -> Result<Option<ErrorBound>> {
         let Some(delta) = self.error_bound else {
-            if self.of.is_some() || self.explore.is_some() {
-                bail!("--of and --explore are about the error bound; add --error-bound");
+            if self.of.is_some() || self.explore.is_some() || self.confidence.is_some() {
+                bail!(
+                    "--of, --explore and --confidence are about the error bound; add --error-bound"
+                );
             }
             return Ok(None);
         };
@@ -47,6 +54,9 @@ impl Bounding {
         }
         if let Some(explore) = self.explore {
             bound.explore = explore;
+        }
+        if let Some(confidence) = self.confidence {
+            bound.confidence = confidence;
         }
         Ok(Some(bound))
     }
@@ -62,7 +72,7 @@ impl Bounding {
     /// Refuses a bound, for commands that have no labels.
     pub fn refuse(&self, command: &str) -> Result<()> {
         match self.bound()? {
-            Some(_) => bail!("{command} has no labels to bound errors by; leave --error-bound out"),
+            Some(_) => bail!("{command} does not heed an error bound; leave --error-bound out"),
             None => Ok(()),
         }
     }

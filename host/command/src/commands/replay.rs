@@ -37,6 +37,11 @@ pub fn replay(global: &Global, out: Output, args: &args::Replay) -> Result<u8> {
     let target = |path| Target::optional("replay", path, global);
     let (table, plot) = (target(args.csv.as_ref())?, target(args.plot.as_ref())?);
     let rules = rules(global, args)?;
+    if plot.is_some() && !rules.iter().any(|rule| matches!(rule, Rule::Threshold(_))) {
+        bail!(
+            "replay: --plot draws thresholds, and the error bound alone has none; add --thresholds"
+        );
+    }
     let lines = json_lines::read::<Entry>("replay", &args.log, SHAPE)?;
     let (numbers, log): (Vec<u64>, Vec<Question>) = lines
         .into_iter()
@@ -238,7 +243,7 @@ impl Found<'_> {
                 share(outcome.wrong_hit_rate()),
                 share(outcome.wrong_of_requests()),
                 outcome.vetoed.to_string(),
-                output::percent(outcome.explored_rate()),
+                outcome.explored.to_string(),
             ]);
         }
         let mut text = format!(
@@ -271,13 +276,21 @@ impl Found<'_> {
 
 fn csv(outcomes: &[Outcome]) -> String {
     let mut text =
-        "threshold,questions,hits,exact,semantic,hit_rate,judged,wrong,wrong_hit_rate,wrong_of_requests,vetoed,explored\n".to_owned();
+        "threshold,error_bound,questions,hits,exact,semantic,hit_rate,judged,wrong,wrong_hit_rate,wrong_of_requests,vetoed,explored\n".to_owned();
     for outcome in outcomes {
         let share = |wrong: Option<f64>| wrong.map_or_else(String::new, |wrong| wrong.to_string());
+        let (threshold, bound) = match outcome.rule {
+            Rule::Threshold(threshold) => (threshold.to_string(), String::new()),
+            Rule::Bound(bound) => (
+                String::new(),
+                format!("{} of {}", bound.delta, bound.of.name()),
+            ),
+        };
         let _ = writeln!(
             text,
-            "{},{},{},{},{},{},{},{},{},{},{},{}",
-            name(outcome.rule),
+            "{},{},{},{},{},{},{},{},{},{},{},{},{}",
+            threshold,
+            bound,
             outcome.questions,
             outcome.hits(),
             outcome.exact,

@@ -55,7 +55,7 @@ pub fn stats(global: &Global, out: Output) -> Result<u8> {
     session.cache.close()?;
     out.result(
         || json::value(&json::Stats::from(&stats)),
-        || stats_text(&stats),
+        || stats_text(&stats, global.bounding.error_bound.is_some()),
     )?;
     Ok(0)
 }
@@ -80,7 +80,7 @@ fn vetoes(counters: &Counters) -> u64 {
     counters.vetoes.each().iter().map(|(_, count)| count).sum()
 }
 
-fn stats_text(stats: &Stats) -> String {
+fn stats_text(stats: &Stats, has_bound: bool) -> String {
     let mut table = output::table(&[
         "namespace",
         "entries",
@@ -133,6 +133,9 @@ fn stats_text(stats: &Stats) -> String {
     );
     let _ = writeln!(text, " threshold  {}", stats.similarity_threshold);
     let _ = writeln!(text, " cap        {cap}");
+    if stats.bound.is_none() && has_bound {
+        let _ = writeln!(text, " bound      by namespace; --namespace shows one");
+    }
     if let Some(bound) = &stats.bound {
         let _ = writeln!(text, " bound      {}", json::Bound::from(bound).text());
         let _ = writeln!(

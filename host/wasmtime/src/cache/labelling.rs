@@ -3,17 +3,19 @@
 use super::SemanticCache;
 use crate::bound::SameAnswer;
 use crate::contract::api::Nearest;
-use crate::contract::trust::{BoundReport, ErrorBound, Label, LabelSource};
+use crate::contract::trust::{BoundReport, Label, LabelSource};
 use crate::contract::types::VectorDtype;
 use crate::embedder::Embedding;
 use crate::error::{Error, Result};
 use crate::front::{Front, Kind, embed, now};
 use crate::observe::Call;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 impl SemanticCache {
-    /// Labels the candidate of a look-up for the [error bound](crate::Builder::error_bound), once: whether its
+    /// Labels the candidate of a look-up for the [error bound](crate::Builder::error_bound): whether its
     /// response was the right one. The ticket is that of its [hit](crate::Hit) or
-    /// [miss](crate::Miss::nearest), at most a day old; another process on the same store takes it too.
+    /// [miss](crate::Miss::nearest), at most a day old; another process on the same store takes it too. Each is
+    /// taken once: a cache remembers the last 8,192 that it has taken, and the store the last 512.
     /// [`get_or_compute`](Self::get_or_compute) labels its misses itself.
     ///
     /// # Errors
@@ -30,27 +32,6 @@ impl SemanticCache {
         self.call("feedback", Some(namespace), |guest, store| {
             guest.call_feedback(store, namespace, ticket, label, source)
         })
-    }
-
-    /// What these labels of candidates, with their similarities and in their order, would open if the
-    /// cache had this error bound. Older ones weigh less, as in a stream.
-    ///
-    /// ```
-    /// # use mneme::{SemanticCache, MemoryStore, embedder::Precomputed};
-    /// use mneme::{BoundState, ErrorBound, Label};
-    ///
-    /// # let cache = SemanticCache::builder().store(MemoryStore::new()).embedder(Precomputed::new("v", 2)).open()?;
-    /// let labels = vec![(0.93, Label::Same); 300];
-    /// let report = cache.assess(ErrorBound::answers(0.05), &labels)?;
-    /// assert_eq!((report.state, report.threshold), (BoundState::Open, Some(0.93)));
-    /// # Ok::<(), mneme::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidArgument`] for a bound out of its ranges; [`Error::Limit`].
-    pub fn assess(&self, bound: ErrorBound, labels: &[(f32, Label)]) -> Result<BoundReport> {
-        self.turn(|guest, store| guest.call_assess(store, bound, labels))
     }
 
     /// Compares a response with the candidate of the miss that it was computed after, and labels the
@@ -92,8 +73,19 @@ impl SemanticCache {
     }
 }
 
-/// As [`label`]. A failure is reported, as the caller has the response anyway.
-pub(super) async fn label_computed(front: &impl Front, nearest: Nearest, response: String) {
+/// Labels the candidate of a miss by what was computed after it and stored. A failure is reported, as the
+/// caller has the response anyway.
+pub(crate) async fn label_computed(
+    front: &impl Front,
+    nearest: Option<Nearest>,
+    stored: &Result<u64>,
+    response: &str,
+) {
+    // What was not stored, such as what the validator refuses, may be no answer to compare with.
+    let (Some(nearest), Ok(_)) = (nearest, stored) else {
+        return;
+    };
+    let response = response.to_owned();
     match label(front, nearest, response).await {
         Ok(_) | Err(Error::Closed) => {}
         Err(error) => front.cache().report(&error),
@@ -119,7 +111,16 @@ async fn label_watched(
     let namespace = candidate.namespace.clone();
     let compare = call.part(move |cache: &SemanticCache| {
         let label = match &cache.inner.same_answer {
-            SameAnswer::Asked(compare) => compare(&candidate, &response),
+            SameAnswer::Asked(compare) => {
+                let compare = || compare(&candidate, &response);
+                // The caller must not lose what it has computed.
+                catch_unwind(AssertUnwindSafe(compare)).map_err(|_| {
+                    Error::InvalidArgument(
+                        "the function that compares answers panicked, so there is no label; see Builder::same_answer"
+                            .into(),
+                    )
+                })?
+            }
             _ => cache.compare(&candidate.response, &response)?,
         };
         Ok((label, candidate.response, response))

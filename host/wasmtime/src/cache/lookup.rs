@@ -1,5 +1,6 @@
 //! Asking: the exact layer, then, with a vector, the semantic one.
 
+use super::labelling::label_computed;
 use super::storing::keep;
 use super::verifying::verify;
 use super::{SemanticCache, broken_promise, late};
@@ -112,8 +113,11 @@ impl SemanticCache {
             .zip(shared.as_deref_mut())
             .map(|(flight, shared)| flight.publish(shared, &computed.response));
         let response = computed.response.clone();
-        let stored = now(keep(self, request, computed, missed));
+        let stored = now(keep(self, request, computed, missed.vector));
         drop(published);
+        // Nobody who asks the same waits for the label.
+        drop(shared);
+        now(label_computed(self, missed.nearest, &stored, &response));
         Ok(Answer {
             response,
             origin: Origin::Computed(stored),

@@ -1,7 +1,5 @@
 //! Storing, with the vectors that the component asks for.
 
-use super::labelling::label_computed;
-use super::lookup::Missed;
 use super::{SemanticCache, broken_promise, late};
 use crate::contract::api::{self, PutOutcome, VectorSource};
 use crate::error::{Error, Result};
@@ -142,15 +140,13 @@ async fn put_many_watched(
 
 /// Stores a computed response, unless the validator refuses it. If there is no vector for its
 /// query, only the exact layer finds it. A failure is reported, as the caller has the response
-/// anyway. A candidate that was near gets a label.
+/// anyway.
 pub(crate) async fn keep(
     front: &impl Front,
     request: GetRequest,
     computed: Computed,
-    missed: Missed,
+    vector: Result<VectorSource>,
 ) -> Result<u64> {
-    let Missed { vector, nearest } = missed;
-    let to_label = nearest.map(|nearest| (nearest, computed.response.clone()));
     let mut put = PutRequest::new(request.query, computed.response)
         .namespace(request.namespace)
         .context(request.context)
@@ -177,12 +173,6 @@ pub(crate) async fn keep(
     match &stored {
         Ok(_) | Err(Error::Refused(_)) => {}
         Err(error) => front.cache().report(error),
-    }
-    // What the validator refuses is no response to compare with.
-    if let Some((nearest, response)) = to_label
-        && !matches!(stored, Err(Error::Refused(_)))
-    {
-        label_computed(front, nearest, response).await;
     }
     stored
 }

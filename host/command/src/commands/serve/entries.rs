@@ -243,7 +243,7 @@ pub struct Labelled {
 
 /// Label the answer of a look-up, for the error bound
 ///
-/// Each ticket is taken once, by any server on the same store.
+/// Each ticket is taken once, by any server on the same store, which remembers the last 512.
 #[utoipa::path(
     post,
     path = "/feedback",

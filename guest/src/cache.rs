@@ -155,7 +155,7 @@ impl<S: Store, H: Host> Cache<S, H> {
             return Err(error);
         }
         let bounding = match options.error_bound {
-            Some(bound) => match bounding::Bounding::open(store, bound, &options.seed) {
+            Some(bound) => match bounding::Bounding::open(store, bound, &options) {
                 Ok(bounding) => Some(bounding),
                 Err(error) => {
                     let _ = store.close();

@@ -154,7 +154,8 @@ fn a_miss_has_a_ticket_that_feedback_takes_once() {
     assert!(why.contains("do not open the error bound"), "{why}");
     // A store that is only read has nothing to keep, and that is no failure.
     let only_read = ["--store", "sqlite:mneme.db?mode=ro", "get", "three"];
-    let args = [&only_read[..], &["--embedding", &vector("0.1")]].concat();
+    let near = vector("0.1");
+    let args = [&only_read[..], &["--embedding", &near]].concat();
     let read = mneme(&args);
     assert_eq!(read.code, 1, "{read:?}");
     assert!(!read.stderr.contains("not kept"), "{read:?}");

@@ -3,8 +3,6 @@
 use std::fs;
 use std::io::Write;
 
-use serde_json::json;
-
 use crate::{Done, Folder, VECTORS};
 
 #[test]

@@ -78,6 +78,11 @@ impl Ledger {
         self.sum.report(bound)
     }
 
+    /// Whether anything was ever labelled.
+    pub fn is_labelled(&self) -> bool {
+        self.sum.is_labelled()
+    }
+
     /// What is to be added to the stored sum; none if nothing was counted since.
     pub fn unwritten(&self) -> Option<&State> {
         (self.unwritten != State::default()).then_some(&self.unwritten)

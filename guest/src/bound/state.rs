@@ -107,6 +107,12 @@ impl State {
         self.vetoes[kind as usize].count(label, weight);
     }
 
+    /// Whether there are labels, of answers or of vetoes.
+    pub fn is_labelled(&self) -> bool {
+        let bins = self.bins.iter().map(|bin| &bin.labels);
+        bins.chain(&self.vetoes).any(|labels| labels.all() > 0)
+    }
+
     /// How many requests were counted ever.
     pub fn seen(&self) -> u64 {
         self.seen

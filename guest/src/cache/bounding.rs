@@ -4,6 +4,7 @@
 //! last wrote, by compare-and-set, so that several lose no labels. A value that is damaged or of
 //! another version is started over.
 
+use super::judging::Asked;
 use super::{Cache, Open};
 use crate::bound::ticket::{Key, META_KEY as KEY, Ticket, single_kind};
 use crate::bound::used::Used;
@@ -16,12 +17,15 @@ use crate::options;
 use crate::query;
 use crate::store::Store;
 use crate::types::{
-    BackendError, BoundReport, Entry, Error, ErrorBound, LabelSource, Veto, VetoKind,
+    BackendError, BoundReport, Coordination, Entry, Error, ErrorBound, LabelSource, Options, Veto,
+    VetoKind,
 };
 use sha2::{Digest, Sha256};
 
 /// Before the name of a namespace, the meta key of its counts.
 pub(super) const META_PREFIX: &str = "bound:";
+/// What others have counted is read again after so many milliseconds.
+const REFRESH_MILLIS: u64 = 1_000;
 /// Namespaces whose counts are in memory, at most.
 const MOST_NAMESPACES: usize = 4_096;
 
@@ -29,9 +33,19 @@ const MOST_NAMESPACES: usize = 4_096;
 pub(super) struct Bounding {
     bound: ErrorBound,
     key: Key,
+    /// Whether others may label too.
+    follows: bool,
     /// By the name of the namespace.
-    ledgers: Vec<(String, Box<Ledger>)>,
+    ledgers: Vec<(String, Box<Known>)>,
     used: Used,
+}
+
+/// What is known of a namespace.
+#[derive(Default)]
+struct Known {
+    counts: Ledger,
+    /// When what others have counted was last read.
+    read_at: Option<Now>,
 }
 
 /// A candidate that the bound judges.
@@ -50,23 +64,54 @@ pub(super) enum Admission {
     Explores,
     /// The labels do not open the bound for its score.
     Unproven,
+    /// It is proven, and less similar than the request wants.
+    TooFar,
 }
 
 impl Bounding {
     /// Reads the key of tickets, or makes it.
-    pub fn open(store: &impl Store, bound: ErrorBound, seed: &[u8]) -> Result<Self> {
+    pub fn open(store: &impl Store, bound: ErrorBound, options: &Options) -> Result<Self> {
+        let seed = &options.seed;
         Ok(Bounding {
             bound,
+            follows: !matches!(options.coordination, Coordination::Single),
             key: key(store, seed)?,
             ledgers: Vec::new(),
             used: Used::default(),
         })
     }
 
-    /// The kinds of vetoes that labels have not switched off in a namespace.
-    pub fn kinds(&mut self, store: &impl Store, namespace: &str, asked: Kinds) -> Result<Kinds> {
-        let bound = self.bound;
+    /// Reads what others have counted in a namespace and the key of tickets, if that was long ago.
+    pub fn refresh(&mut self, store: &impl Store, namespace: &str, now: Now) -> Result<()> {
+        if !self.follows {
+            return Ok(());
+        }
         let ledger = self.ledger(store, namespace)?;
+        // A clock set back must not postpone it for good.
+        let is_fresh = |read: &Now| *read <= now && now.millis - read.millis < REFRESH_MILLIS;
+        if ledger.read_at.as_ref().is_some_and(is_fresh) {
+            return Ok(());
+        }
+        ledger.counts.read(stored_state(store, namespace)?);
+        ledger.read_at = Some(now);
+        if let Some(stored) = store.read_meta(KEY)? {
+            self.key = key_of(&stored);
+        }
+        Ok(())
+    }
+
+    /// The kinds of vetoes that are asked for, without those that labels have switched off in a namespace.
+    pub fn kinds(&mut self, store: &impl Store, namespace: &str, asked: &Asked) -> Result<Kinds> {
+        let Asked {
+            vetoes: asked,
+            names_vetoes,
+            ..
+        } = *asked;
+        if names_vetoes {
+            return Ok(asked);
+        }
+        let bound = self.bound;
+        let ledger = &mut self.ledger(store, namespace)?.counts;
         let off = |kind: &VetoKind| ledger.switched_off(*kind, &bound);
         let list = asked.list();
         let off: Vec<VetoKind> = list.into_iter().filter(off).collect();
@@ -76,14 +121,20 @@ impl Bounding {
     /// The score from which candidates of a namespace answer.
     pub fn threshold(&mut self, store: &impl Store, namespace: &str) -> Result<Option<f32>> {
         let bound = self.bound;
-        Ok(self.ledger(store, namespace)?.threshold(&bound))
+        Ok(self.ledger(store, namespace)?.counts.threshold(&bound))
     }
 
-    /// Whether a candidate may answer.
-    pub fn admit(&mut self, store: &impl Store, candidate: &Bounded) -> Result<Admission> {
+    /// Whether a candidate may answer. `is_near`: it is as similar as the request wants.
+    pub fn admit(
+        &mut self,
+        store: &impl Store,
+        candidate: &Bounded,
+        is_near: bool,
+    ) -> Result<Admission> {
         let open = self.threshold(store, candidate.namespace)?;
         let entry = candidate.entry;
         Ok(match open {
+            Some(open) if candidate.score >= open && !is_near => Admission::TooFar,
             Some(open) if candidate.score >= open => {
                 match self.bound.explores(
                     candidate.namespace,
@@ -106,7 +157,7 @@ impl Bounding {
         namespace: &str,
         score: Option<f32>,
     ) -> Result<()> {
-        self.ledger(store, namespace)?.observe(score);
+        self.ledger(store, namespace)?.counts.observe(score);
         Ok(())
     }
 
@@ -149,7 +200,7 @@ impl Bounding {
                 "the ticket was used, or another one of the same question and entry; each is labelled once",
             ));
         }
-        let ledger = self.ledger(store, namespace)?;
+        let ledger = &mut self.ledger(store, namespace)?.counts;
         match ticket.veto {
             Some(kind) => ledger.label_veto(kind, label),
             None => ledger.label(ticket.score, label),
@@ -161,71 +212,42 @@ impl Bounding {
     /// What the labels of a namespace say.
     pub fn report(&mut self, store: &impl Store, namespace: &str) -> Result<BoundReport> {
         let bound = self.bound;
-        let ledger = self.ledger(store, namespace)?;
-        ledger.read(state(store.read_meta(&meta_key(namespace))?.as_deref()));
+        let ledger = &mut self.ledger(store, namespace)?.counts;
+        ledger.read(stored_state(store, namespace)?);
         Ok(ledger.report(&bound).into())
     }
 
     /// What the labels say of each namespace that was counted for since the cache was opened.
     pub fn reports(&self) -> Vec<(String, BoundReport)> {
         let each = self.ledgers.iter();
-        each.map(|(name, ledger)| (name.clone(), ledger.report(&self.bound).into()))
+        each.map(|(name, known)| (name.clone(), known.counts.report(&self.bound).into()))
             .collect()
     }
 
-    /// Adds what was counted to what the store has. After an error it waits for the next write.
+    /// Adds what was counted to what the store has. After an error it waits for the next write. A namespace
+    /// without a label has nothing worth keeping: whoever asks may make up names without end.
     pub fn flush(&mut self, store: &impl Store) -> Result<()> {
-        for (namespace, ledger) in &mut self.ledgers {
-            let Some(unwritten) = ledger.unwritten() else {
-                continue;
-            };
-            let key = meta_key(namespace);
-            let mut attempts = 0;
-            let stored = loop {
-                let before = store.read_meta(&key)?;
-                let mut sum = state(before.as_deref());
-                sum.add(unwritten);
-                if store.replace_meta(&key, before.as_deref(), Some(&sum.to_text()))? {
-                    break sum;
-                }
-                attempts += 1;
-                if attempts == ATTEMPTS {
-                    return Err(Error::Backend(BackendError {
-                        message: format!(
-                            "the counts of the error bound of namespace {namespace:?} changed at each of {ATTEMPTS} attempts to add to them; they are written later"
-                        ),
-                        retryable: true,
-                    }));
-                }
-            };
-            ledger.written(stored);
+        for (namespace, known) in &mut self.ledgers {
+            if known.counts.is_labelled() {
+                write(store, namespace, &mut known.counts)?;
+            }
         }
         self.used.flush(store)
     }
 
-    /// Forgets the counts of a namespace, or of all.
-    pub fn reset(&mut self, store: &impl Store, namespace: Option<&str>) -> Result<()> {
-        let keys = match namespace {
-            Some(namespace) => vec![meta_key(namespace)],
-            None => {
-                let all = store.list_meta()?.into_iter();
-                all.map(|(key, _)| key)
-                    .filter(|key| key.starts_with(META_PREFIX))
-                    .collect()
-            }
-        };
-        for key in keys {
-            let value = store.read_meta(&key)?;
-            if value.is_some() {
-                // Whoever has written in between counts what is new.
-                store.replace_meta(&key, value.as_deref(), None)?;
-            }
-        }
+    /// As [`Bounding::flush`], for one namespace.
+    fn write(&mut self, store: &impl Store, namespace: &str) -> Result<()> {
+        let known = self.ledger(store, namespace)?;
+        write(store, namespace, &mut known.counts)?;
+        self.used.flush(store)
+    }
+
+    /// Forgets the counts of a namespace, or of all, in memory.
+    fn reset(&mut self, namespace: Option<&str>) {
         match namespace {
             Some(namespace) => self.ledgers.retain(|(name, _)| name != namespace),
             None => self.ledgers.clear(),
         }
-        Ok(())
     }
 
     /// Reads everything again, the key too: the store's data was replaced.
@@ -235,8 +257,8 @@ impl Bounding {
         Ok(())
     }
 
-    fn ledger(&mut self, store: &impl Store, namespace: &str) -> Result<&mut Ledger> {
-        let find = |ledgers: &[(String, Box<Ledger>)]| {
+    fn ledger(&mut self, store: &impl Store, namespace: &str) -> Result<&mut Known> {
+        let find = |ledgers: &[(String, Box<Known>)]| {
             ledgers.binary_search_by(|(name, _)| name.as_str().cmp(namespace))
         };
         let at = match find(&self.ledgers) {
@@ -248,9 +270,9 @@ impl Bounding {
                     self.ledgers.clear();
                     at = 0;
                 }
-                let mut ledger = Box::<Ledger>::default();
-                ledger.read(state(store.read_meta(&meta_key(namespace))?.as_deref()));
-                self.ledgers.insert(at, (namespace.to_owned(), ledger));
+                let mut known = Box::<Known>::default();
+                known.counts.read(stored_state(store, namespace)?);
+                self.ledgers.insert(at, (namespace.to_owned(), known));
                 at
             }
         };
@@ -258,16 +280,59 @@ impl Bounding {
     }
 }
 
+/// Adds what was counted of a namespace to what the store has.
+fn write(store: &impl Store, namespace: &str, counts: &mut Ledger) -> Result<()> {
+    let Some(unwritten) = counts.unwritten() else {
+        return Ok(());
+    };
+    let key = meta_key(namespace);
+    for _ in 0..ATTEMPTS {
+        let before = store.read_meta(&key)?;
+        let mut sum = state(before.as_deref());
+        sum.add(unwritten);
+        if store.replace_meta(&key, before.as_deref(), Some(&sum.to_text()))? {
+            counts.written(sum);
+            return Ok(());
+        }
+    }
+    Err(Error::Backend(BackendError {
+        message: format!(
+            "the counts of the error bound of namespace {namespace:?} changed at each of {ATTEMPTS} attempts to add to them; they are written later"
+        ),
+        retryable: true,
+    }))
+}
+
 /// What a text of the store says; nothing counted if it is damaged or of another version.
 fn state(text: Option<&str>) -> State {
     text.and_then(State::from_text).unwrap_or_default()
 }
 
-/// The sum of two texts of the store, of which the second is newer.
-pub(super) fn add(present: Option<&str>, newer: &str) -> String {
-    let mut sum = state(present);
-    sum.add(&state(Some(newer)));
-    sum.to_text()
+/// What the store has counted of a namespace.
+fn stored_state(store: &impl Store, namespace: &str) -> Result<State> {
+    let text = store.read_meta(&meta_key(namespace))?;
+    Ok(state(text.as_deref()))
+}
+
+/// Forgets what the store has counted of a namespace, or of all.
+fn forget(store: &impl Store, namespace: Option<&str>) -> Result<()> {
+    let keys = match namespace {
+        Some(namespace) => vec![meta_key(namespace)],
+        None => {
+            let all = store.list_meta()?.into_iter();
+            all.map(|(key, _)| key)
+                .filter(|key| key.starts_with(META_PREFIX))
+                .collect()
+        }
+    };
+    for key in keys {
+        let value = store.read_meta(&key)?;
+        if value.is_some() {
+            // Whoever has written in between counts what is new.
+            store.replace_meta(&key, value.as_deref(), None)?;
+        }
+    }
+    Ok(())
 }
 
 fn meta_key(namespace: &str) -> String {
@@ -327,6 +392,10 @@ impl<S: Store, H: Host> Cache<S, H> {
             ));
         };
         bounding.label(store, namespace, ticket, label, now)?;
+        // What is acknowledged is kept, unless the store fails for a while.
+        if let Err(error @ Error::Unsupported(_)) = bounding.write(store, namespace) {
+            return Err(error);
+        }
         open.backlog.record(now);
         open.flush_if_due(store, now);
         Ok(())
@@ -343,6 +412,18 @@ impl<S: Store, H: Host> Cache<S, H> {
 }
 
 impl Open {
+    /// Forgets what labels said of a namespace, or of all, whose entries are gone.
+    pub(super) fn forget_labels(
+        &mut self,
+        store: &impl Store,
+        namespace: Option<&str>,
+    ) -> Result<()> {
+        if let Some(bounding) = &mut self.bounding {
+            bounding.reset(namespace);
+        }
+        forget(store, namespace)
+    }
+
     /// Replaces the key of tickets by one of this cache's seed, and forgets what was read: the store's data
     /// was replaced, and whoever has the archive may know its key.
     pub(super) fn replace_ticket_key(&mut self, store: &impl Store) -> Result<()> {

@@ -379,7 +379,7 @@ impl<S: Store, A: Archive> Import<'_, S, A> {
         })
     }
 
-    /// The archive's values, with its counts added to those of the cache. A version of the version counter
+    /// The archive's values, with its counters added to those of the cache, whose labels stay. A version of the version counter
     /// means nothing in another store, and a key of tickets that others know protects nothing.
     fn meta_changes(&self, archived: &BTreeMap<String, String>) -> Result<Vec<MetaChange>> {
         archived
@@ -398,8 +398,11 @@ impl<S: Store, A: Archive> Import<'_, S, A> {
                 if key == counters::META_KEY {
                     change.value = add_counters(change.expected.as_deref(), value)
                         .map_err(|error| counters::damaged(&error))?;
-                } else if key.starts_with(bounding::META_PREFIX) {
-                    change.value = bounding::add(change.expected.as_deref(), value);
+                } else if key.starts_with(bounding::META_PREFIX)
+                    && let Some(present) = &change.expected
+                {
+                    // Labels that come twice would count twice.
+                    change.value.clone_from(present);
                 }
                 Ok(change)
             })

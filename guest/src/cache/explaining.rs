@@ -113,7 +113,8 @@ impl Open {
         }
         let mut asked = asked;
         if let Some(bounding) = &mut self.bounding {
-            asked.vetoes = bounding.kinds(store, &key.namespace, asked.vetoes)?;
+            bounding.refresh(store, &key.namespace, now)?;
+            asked.vetoes = bounding.kinds(store, &key.namespace, &asked)?;
             explanation.open_from = bounding.threshold(store, &key.namespace)?;
         }
         let reach = self.reach(threshold);
@@ -179,6 +180,7 @@ impl Open {
                     let ending = match admitted.map(|(_, admission)| admission) {
                         Some(Admission::Unproven) => Ending::Misses(MissReason::Unproven),
                         Some(Admission::Explores) => Ending::Misses(MissReason::Explored),
+                        Some(Admission::TooFar) => Ending::Misses(MissReason::BelowThreshold),
                         _ => open.end_with(&asked, &entry, similarity >= threshold),
                     };
                     outcome = Some(match ending {

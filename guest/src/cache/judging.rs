@@ -22,6 +22,8 @@ pub(super) struct Asked {
     pub tags: Vec<String>,
     pub max_age: Option<u64>,
     pub vetoes: Kinds,
+    /// The request names its vetoes, so that labels switch none of them off.
+    pub names_vetoes: bool,
     pub verification: Option<Verification>,
 }
 
@@ -194,6 +196,9 @@ impl Open {
 
     /// The least similarity of an entry that may answer, perhaps after it was verified.
     pub(super) fn reach(&self, threshold: f32) -> f32 {
+        // The score depends on the next candidate too, whatever a request's own threshold.
+        let bound = self.options.error_bound.as_ref();
+        let threshold = bound.map_or(threshold, |bound| bound.floor);
         let band = self.options.verifying.and_then(|verifying| verifying.band);
         band.map_or(threshold, |band| band.min(threshold))
     }

@@ -103,6 +103,7 @@ impl Open {
         if let Some(max_age) = request.max_age {
             range::check("max-age in seconds", max_age)?;
         }
+        let names_vetoes = request.vetoes.is_some();
         let vetoes = request.vetoes.as_ref().unwrap_or(&self.options.vetoes);
         let vetoes = options::check_vetoes(vetoes)?;
         let dim = self.options.embedder_dim;
@@ -132,6 +133,7 @@ impl Open {
                 tags: request.tags,
                 max_age: request.max_age,
                 vetoes,
+                names_vetoes,
                 verification: request.verification,
             },
             threshold,
@@ -203,7 +205,8 @@ impl Open {
         }
         let mut asked = asked;
         if let Some(bounding) = &mut self.bounding {
-            asked.vetoes = bounding.kinds(store, &key.namespace, asked.vetoes)?;
+            bounding.refresh(store, &key.namespace, now)?;
+            asked.vetoes = bounding.kinds(store, &key.namespace, &asked)?;
         }
         let mut search = Search::new(key, asked, vector, threshold, self.reach(threshold), now);
         let found = self.find_similar(store, host, &mut search, now);
@@ -389,7 +392,11 @@ impl Open {
             return Ok(Some(None));
         };
         let score = score_of(best.1, &best.0.response, found.next.as_deref());
-        let admission = bounding.admit(store, &search.bounded(&best.0, score))?;
+        let admission = bounding.admit(
+            store,
+            &search.bounded(&best.0, score),
+            best.1 >= search.threshold,
+        )?;
         Ok(Some(Some((score, admission))))
     }
 
@@ -424,9 +431,10 @@ impl Open {
         };
         let score = score_of(best.1, &best.0.response, found.next.as_deref());
         let bounded = search.bounded(&best.0, score);
-        let admission = bounding.admit(store, &bounded)?;
+        let admission = bounding.admit(store, &bounded, best.1 >= search.threshold)?;
         let missed = match admission {
             Admission::Answers => None,
+            Admission::TooFar => Some(none),
             Admission::Explores => Some(MissReason::Explored),
             Admission::Unproven => Some(MissReason::Unproven),
         };

@@ -212,10 +212,7 @@ impl Open {
         }
         self.emit_deletions(host, counts.iter().map(|(name, n)| (name.as_str(), *n)));
         let counters = self.backlog.counters.reset(store, namespace);
-        let reset = counters.and_then(|()| match &mut self.bounding {
-            Some(bounding) => bounding.reset(store, namespace),
-            None => Ok(()),
-        });
+        let reset = counters.and_then(|()| self.forget_labels(store, namespace));
         match reset {
             // What was deleted is told, and the rest is done once more.
             Err(error) if count > 0 && is_retryable(&error) => Ok((count, Progress::Under)),

@@ -264,6 +264,84 @@ fn labels_switch_off_a_veto_that_refuses_right_answers() {
     assert_eq!(veto(&mut cache, 70), None);
     // They are no labels of answers: those have grown older.
     assert!(report(&mut cache).labels < 300);
+    // A request that names its vetoes keeps them.
+    let mut named = ask("play six songs again", 5.0);
+    named.vetoes = Some(vec![VetoKind::Numbers]);
+    assert_eq!(miss(cache.get(named).unwrap()), MissReason::Vetoed);
+}
+
+#[test]
+fn a_threshold_of_the_request_lets_less_answer_and_never_more() {
+    let (mut cache, _, _) = bounded(0.0);
+    cache.put(response("one", 0.0)).unwrap();
+    for n in 0..300 {
+        teach(&mut cache, &format!("w{n}"), 16.0, Label::Same);
+    }
+    assert!(matches!(cache.get(ask("x", 16.0)).unwrap(), Lookup::Hit(_)));
+    let at = |cache: &mut TestCache, threshold| {
+        let mut request = ask("x", 16.0);
+        request.threshold = Some(threshold);
+        let explained = cache.explain(request.clone(), 5).unwrap();
+        let Explained::Explanation(explanation) = explained else {
+            panic!("it has its vector");
+        };
+        let found = miss_of(cache.get(request).unwrap());
+        assert_eq!(explanation.outcome, ExplainedOutcome::Miss(found.reason));
+        assert!(found.nearest.is_some());
+        found.reason
+    };
+    assert_eq!(at(&mut cache, 0.99), MissReason::BelowThreshold);
+    // The next candidate has another answer, however far the request looks.
+    cache.put(response("far", -20.0)).unwrap();
+    for threshold in [0.75, 0.9, 0.95] {
+        assert_eq!(
+            at(&mut cache, threshold),
+            MissReason::Unproven,
+            "{threshold}"
+        );
+    }
+}
+
+#[test]
+fn what_others_label_is_heard_within_a_second() {
+    let (mut cache, host, store) = new_cache(|options| {
+        options.error_bound = Some(ErrorBound {
+            explore: 0.0,
+            ..bound::DEFAULT
+        });
+        options.coordination = Coordination::StaleTolerant(0);
+    });
+    cache.put(response("one", 0.0)).unwrap();
+    teach_many(&mut cache, 0..300, Label::Same);
+    assert!(matches!(cache.get(ask("x", 5.0)).unwrap(), Lookup::Hit(_)));
+    // Another process, whose labels are kept at once.
+    let (mut beside, _) = cache_on(&store, |options| {
+        options.error_bound = Some(bound::DEFAULT);
+        options.coordination = Coordination::StaleTolerant(0);
+    });
+    teach_many(&mut beside, 400..500, Label::Different);
+    assert!(matches!(cache.get(ask("y", 5.0)).unwrap(), Lookup::Hit(_)));
+    host.set(1001);
+    assert_eq!(
+        miss(cache.get(ask("z", 5.0)).unwrap()),
+        MissReason::Unproven
+    );
+    // Whoever clears without a bound forgets them too.
+    let (mut plain, _) = cache_on(&store, |_| {});
+    while plain.clear_namespace("n").unwrap().more {}
+    host.set(1003);
+    cache.put(response("one", 0.0)).unwrap();
+    miss(cache.get(ask("a", 5.0)).unwrap());
+    assert_eq!(report(&mut cache).labels, 0);
+    // Nobody fills the store with names that he makes up.
+    for n in 0..50 {
+        let mut request = ask("b", 5.0);
+        request.namespace = format!("made up {n}");
+        miss(cache.get(request).unwrap());
+    }
+    cache.flush().unwrap();
+    let bounds = |(key, _): &(String, String)| key.starts_with("bound:made up");
+    assert!(!store.list_meta().unwrap().iter().any(bounds));
 }
 
 #[test]
@@ -365,8 +443,8 @@ fn labels_travel_in_archives_and_the_key_of_tickets_does_not() {
         checkpoints::load_with(&mut other, &archive, |options| options.mode = mode).unwrap();
         let found = report(&mut other);
         let expected = match mode {
-            // Older ones weigh a little less.
-            ImportMode::Merge => (59, 10),
+            // Its own stay, for labels that come twice would count twice.
+            ImportMode::Merge => (10, 10),
             _ => (49, 0),
         };
         assert_eq!((found.labels, found.wrong), expected, "{mode:?}");

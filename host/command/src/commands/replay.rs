@@ -208,7 +208,16 @@ impl Found<'_> {
         if outcomes.iter().any(|outcome| outcome.judged > 0) {
             ""
         } else if outcomes.iter().all(|outcome| outcome.hits() == 0) {
-            " no hit to judge: no question was answered from the cache; try lower thresholds\n"
+            let bounds = |outcome: &Outcome| matches!(outcome.rule, Rule::Bound(_));
+            match outcomes.iter().any(bounds) {
+                true if !self.log.iter().any(Question::has_truth) => {
+                    " no hit to judge: the error bound opens by labels, and the log has no label or response\n"
+                }
+                true => " no hit to judge: the labels do not open the error bound\n",
+                false => {
+                    " no hit to judge: no question was answered from the cache; try lower thresholds\n"
+                }
+            }
         } else if !self.log.iter().any(Question::has_truth) {
             " no hit could be judged: the log has no label or response to compare\n"
         } else {

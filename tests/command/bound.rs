@@ -62,12 +62,12 @@ fn a_replay_plays_the_loop_of_labels() {
         "requests",
     ];
     let table = folder.run("minilm", &args, b"").stdout;
-    let row = format!("40.0 % of requests {:>9}", "");
-    assert!(table.contains(row.trim_end()), "{table}");
-    assert!(
-        table.contains(&format!(" {} ", open["semantic"])),
-        "{table}"
-    );
+    let row = table
+        .lines()
+        .find(|line| line.contains("40.0 % of requests"));
+    let semantic = open["semantic"].to_string();
+    let mut cells = row.unwrap().split_whitespace();
+    assert!(cells.any(|cell| cell == semantic), "{table}");
     let plot = [&args[..], &["--plot", "r.svg"]].concat();
     let plot = folder.run("minilm", &plot, b"");
     assert_eq!(plot.code, 2);

@@ -17,6 +17,7 @@ mod lookup;
 mod reading;
 mod removing;
 mod reporting;
+mod searching;
 mod selecting;
 mod steps;
 mod storing;

@@ -3,7 +3,8 @@
 use super::bounding::Admission;
 use super::candidates::{Ready, Shown, Sought};
 use super::judging::{Asked, Case, Ending, Judging, MOST_VETOED, candidate, miss_reason};
-use super::lookup::{Path, Question, Search, age, stored};
+use super::lookup::{Path, Question, age, stored};
+use super::searching::Search;
 use super::{Cache, Open, is_expired};
 use crate::error::{Result, invalid};
 use crate::host::{Host, Now};

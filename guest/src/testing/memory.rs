@@ -32,7 +32,8 @@ static LIMITED: Limited = Limited;
 /// Takes so many bytes, or gives them back. False if there are too few.
 fn took(size: usize, bytes: isize) -> bool {
     LEFT.get().is_none_or(|left| {
-        let enough = left >= bytes || size < SMALL;
+        // Whoever panics has a message and a backtrace to write.
+        let enough = left >= bytes || size < SMALL || std::thread::panicking();
         if enough {
             LEFT.set(Some(left - bytes));
         }

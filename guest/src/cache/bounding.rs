@@ -132,21 +132,17 @@ impl Bounding {
         is_near: bool,
     ) -> Result<Admission> {
         let open = self.threshold(store, candidate.namespace)?;
-        let entry = candidate.entry;
-        Ok(match open {
-            Some(open) if candidate.score >= open && !is_near => Admission::TooFar,
-            Some(open) if candidate.score >= open => {
-                match self.bound.explores(
-                    candidate.namespace,
-                    candidate.query_hash,
-                    entry.id,
-                    entry.created_at,
-                ) {
-                    true => Admission::Explores,
-                    false => Admission::Answers,
-                }
-            }
-            _ => Admission::Unproven,
+        if open.is_none_or(|open| candidate.score < open) {
+            return Ok(Admission::Unproven);
+        }
+        if !is_near {
+            return Ok(Admission::TooFar);
+        }
+        let Entry { id, created_at, .. } = *candidate.entry;
+        let (namespace, hash) = (candidate.namespace, candidate.query_hash);
+        Ok(match self.bound.explores(namespace, hash, id, created_at) {
+            true => Admission::Explores,
+            false => Admission::Answers,
         })
     }
 
@@ -393,16 +389,15 @@ impl<S: Store, H: Host> Cache<S, H> {
         };
         bounding.label(store, namespace, ticket, label, now)?;
         // What is acknowledged is kept, unless the store fails for a while.
-        if let Err(error @ Error::Unsupported(_)) = bounding.write(store, namespace) {
-            return Err(error);
+        match bounding.write(store, namespace) {
+            Err(error @ Error::Unsupported(_)) => return Err(error),
+            Err(_) => open.backlog.record(now),
+            Ok(()) => {}
         }
-        open.backlog.record(now);
         open.flush_if_due(store, now);
         Ok(())
     }
-}
 
-impl<S: Store, H: Host> Cache<S, H> {
     /// See `cache.bounds`.
     pub fn bounds(&mut self) -> Result<Vec<(String, BoundReport)>> {
         let (_, _, open) = self.parts()?;

@@ -379,8 +379,9 @@ impl<S: Store, A: Archive> Import<'_, S, A> {
         })
     }
 
-    /// The archive's values, with its counters added to those of the cache, whose labels stay. A version of the version counter
-    /// means nothing in another store, and a key of tickets that others know protects nothing.
+    /// The archive's values, with its counters added to those of the cache, whose labels stay. A version of
+    /// the version counter means nothing in another store, and a key of tickets that others know protects
+    /// nothing.
     fn meta_changes(&self, archived: &BTreeMap<String, String>) -> Result<Vec<MetaChange>> {
         archived
             .iter()

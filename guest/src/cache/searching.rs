@@ -83,8 +83,13 @@ impl Search {
         }
     }
 
-    /// A candidate that the error bound judges.
-    fn bounded<'a>(&'a self, entry: &'a Entry, score: f32) -> Bounded<'a> {
+    /// The candidate that the error bound judges, with the response of the next one.
+    fn bounded<'a>(&'a self, best: &'a Best, next: Option<&str>) -> Bounded<'a> {
+        let (entry, similarity, _) = best;
+        self.scored(entry, score_of(*similarity, &entry.response, next))
+    }
+
+    fn scored<'a>(&'a self, entry: &'a Entry, score: f32) -> Bounded<'a> {
         Bounded {
             namespace: &self.sought.namespace,
             query_hash: &self.query_hash,
@@ -225,13 +230,9 @@ impl Open {
         let (Some(bounding), Some(best)) = (&mut self.bounding, found.best) else {
             return Ok(Some(None));
         };
-        let score = score_of(best.1, &best.0.response, found.next.as_deref());
-        let admission = bounding.admit(
-            store,
-            &search.bounded(&best.0, score),
-            best.1 >= search.threshold,
-        )?;
-        Ok(Some(Some((score, admission))))
+        let bounded = search.bounded(&best, found.next.as_deref());
+        let admission = bounding.admit(store, &bounded, best.1 >= search.threshold)?;
+        Ok(Some(Some((bounded.score, admission))))
     }
 
     /// How a search ends if labels decide what answers.
@@ -258,13 +259,13 @@ impl Open {
                 vetoes.len() == 1 && open.is_some_and(|open| *similarity >= open)
             });
             let to_label = vetoed.map(|(entry, similarity, vetoes)| {
-                let bounded = search.bounded(&entry, similarity);
+                let bounded = search.scored(&entry, similarity);
                 nearest(bounding, &bounded, similarity, &vetoes)
             });
             return Ok(Outcome::Miss(none, None, to_label));
         };
-        let score = score_of(best.1, &best.0.response, found.next.as_deref());
-        let bounded = search.bounded(&best.0, score);
+        let bounded = search.bounded(&best, found.next.as_deref());
+        let score = bounded.score;
         let admission = bounding.admit(store, &bounded, best.1 >= search.threshold)?;
         let missed = match admission {
             Admission::Answers => None,
